@@ -75,6 +75,7 @@ def _train(args):
     (out/'training_log.json').write_text(json.dumps(log, indent=1))
     print(f'WER after: {after:.1%} (before {before:.1%}), {seconds:.0f} s of training, {time.time()-start:.0f} s in all; adapter in {out}')
 
+# %% ../nbs/18_cli.ipynb #78c6a510
 def _evaluate(args):
     data = load_speech(args.data, args.split, seed=args.seed)
     result = evaluate(_model(args), data)

@@ -103,6 +103,9 @@ class AudioTextModel(PreTrainedModel):
     def get_output_embeddings(self): return self.decoder.get_output_embeddings()
     def set_output_embeddings(self, value): self.decoder.set_output_embeddings(value)
 
+# %% ../nbs/08_model.ipynb #c09e674a
+class AudioTextModel(AudioTextModel):
+    "Audio encoder → fusion → text decoder, with its forward pass"
     def num_audio_tokens(self,
         frames:Tensor|int, # log-mel frames
     ) -> Tensor|int: # placeholders that `input_ids` must hold

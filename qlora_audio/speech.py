@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ACCENTS', 'SPEAKERS', 'HELD_OUT', 'TRAINED', 'BASE_AUGMENT', 'BASE', 'TARGET', 'DEMO_STEPS', 'DEMO_LR', 'Espeak',
            'synthesize', 'random_utterance', 'render', 'tiny_processor', 'tiny_model', 'load_synthetic', 'train_base',
-           'load_base', 'table', 'demo']
+           'load_base', 'demo_table', 'demo']
 
 # %% ../nbs/17_speech.ipynb #ae016e72
 import _ctypes, ctypes, json, random, tempfile, time
@@ -219,11 +219,19 @@ def load_base(
 TARGET = dict(speakers='klatt3', voice='en-gb-scotland', room=0.35, band=True, snr_db=12.) # a voice, a room and a line the base has never heard
 DEMO_STEPS, DEMO_LR = 250, 2e-3
 
-def table(rows:list[tuple]) -> str:
-    "Two columns, aligned"
-    width = max(len(name) for name, _ in rows)
-    return '\n'.join(f'  {name:{width}}  {value}' for name, value in rows)
+def demo_table(result:dict) -> str:
+    "The numbers of a demo in two aligned columns"
+    r = result
+    kept = ', '.join(f'{k} {v/1e3:.0f} kB' for k, v in sorted(r['kept'].items(), key=lambda kv: -kv[1]))
+    rows = [('WER before, 16-bit base', f"{r['wer_16bit_before']:.1%}"), ('WER before, NF4 base', f"{r['wer_before']:.1%}"),
+            ('WER after fine-tuning', f"{r['wer_after']:.1%}"), ('WER, adapter loaded from disk', f"{r['wer_reloaded']:.1%}"),
+            ('WER, adapter merged', f"{r['wer_merged']:.1%}"), ('quantized layers in 16 bits', f"{r['quantized_16bit']/1e6:.2f} MB"),
+            ('quantized layers in NF4', f"{r['quantized_4bit']/1e6:.2f} MB ({r['ratio']:.3f} of that)"), ('stays in 16 bits', f"{r['kept_16bit']/1e6:.2f} MB"),
+            ('  of it', kept), ('trainable parameters', f"{r['trainable']:,} of {r['total']:,} ({r['share']:.1%})"),
+            ('adapter on disk', f"{r['adapter_bytes']/1e6:.2f} MB"), ('seconds', f"{r['seconds']:.0f}"), ('said', r['said']), ('transcribed', r['heard'])]
+    return '\n'.join(f'  {name:30} {value}' for name, value in rows)
 
+# %% ../nbs/17_speech.ipynb #3d0d3edf
 def demo(
     folder:str|Path|None=None, # where the adapter goes; a temporary folder if None
     steps:int=DEMO_STEPS, # of batch 16
@@ -254,10 +262,5 @@ def demo(
     one = test[0]
     result = dict(wer_16bit_before=in16, wer_before=before, wer_after=after['wer'], wer_reloaded=reloaded, wer_merged=merged, adapter_bytes=size,
                   seconds=time.time() - start, said=one['text'], heard=loaded.transcribe(one['audio']), **counts, **bytes_)
-    kept = ', '.join(f'{k} {v/1e3:.0f} kB' for k, v in sorted(bytes_['kept'].items(), key=lambda kv: -kv[1]))
-    say('\n' + table([('WER before, 16-bit base', f'{in16:.1%}'), ('WER before, NF4 base', f'{before:.1%}'), ('WER after fine-tuning', f"{after['wer']:.1%}"),
-        ('WER, adapter loaded from disk', f'{reloaded:.1%}'), ('WER, adapter merged', f'{merged:.1%}'),
-        ('quantized layers in 16 bits', f"{bytes_['quantized_16bit']/1e6:.2f} MB"), ('quantized layers in NF4', f"{bytes_['quantized_4bit']/1e6:.2f} MB ({bytes_['ratio']:.3f} of that)"),
-        ('stays in 16 bits', f"{bytes_['kept_16bit']/1e6:.2f} MB ({kept})"), ('trainable parameters', f"{counts['trainable']:,} of {counts['total']:,} ({counts['share']:.1%})"),
-        ('adapter on disk', f'{size/1e6:.2f} MB'), ('seconds', f"{result['seconds']:.0f}"), ('said', one['text']), ('transcribed', result['heard'])]))
+    say('\n' + demo_table(result))
     return result
