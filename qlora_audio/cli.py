@@ -60,12 +60,13 @@ def _train(args):
         if getattr(args, name) < 1: raise ValueError(f'--{name.replace("_", "-")}: {getattr(args, name)} is too few; give 1 or more')
     train, test = (load_speech(args.data, split, seed=args.seed) for split in ('train', 'test'))
     model = _model(args)
+    collator = SpeechCollator(model.processor, model.num_audio_tokens, None if args.no_augment else TUNE_AUGMENT)
+    for text in train['text']: collator.token_ids(text) # an unknown word is found now, not after half of the training
     before = evaluate(model, test)['wer']
     add_lora(model, LoRAConfig(r=args.r, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout))
     counts = count_parameters(model)
     print(f"{len(train)} utterances to train on, {len(test)} to test on; WER before: {before:.1%}; "
           f"training {counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})", flush=True)
-    collator = SpeechCollator(model.processor, model.num_audio_tokens, None if args.no_augment else TUNE_AUGMENT)
     began = time.time()
     losses = finetune(model, [train[i] for i in range(len(train))], collator, steps=args.steps, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
     seconds = time.time() - began

@@ -7,7 +7,7 @@ __all__ = ['DIGITS', 'LOADERS', 'parse_spec', 'as_speech', 'load_fsdd', 'load_fo
            'SpeechCollator']
 
 # %% ../nbs/06_data.ipynb #d58dc397
-import random
+import inspect, random
 from pathlib import Path
 import numpy as np, soundfile, torch
 from torch import Tensor
@@ -129,6 +129,13 @@ def _load_synthetic(path, split, **options):
 
 LOADERS = dict(fsdd=load_fsdd, folder=load_folder, synthetic=_load_synthetic)
 
+def _numbers(options):
+    "The options of a spec that are whole numbers, as such"
+    for k in options.keys() & {'n', 'seed', 'rate'}:
+        if not options[k].isdigit() or (k != 'seed' and options[k] == '0'): raise ValueError(f'data: {k}={options[k]} is not a whole number; write {k}=100')
+        options[k] = int(options[k])
+    return options
+
 def load_speech(
     spec:str, # 'fsdd:PATH', 'folder:PATH' or 'synthetic', with options after a '?'
     split:str='train', # 'train' or 'test'
@@ -138,10 +145,9 @@ def load_speech(
     name, path, more = parse_spec(spec)
     if name not in LOADERS: raise ValueError(f'data: {spec!r} is not known; use ' + ', '.join(f'{k}:PATH' if k != 'synthetic' else k for k in LOADERS))
     if name != 'synthetic' and not path: raise ValueError(f'data: {spec!r} names no folder; write {name}:PATH')
-    import inspect
     known = set(inspect.signature(LOADERS[name]).parameters)
     if bad := [k for k in more if k not in known and name != 'synthetic']: raise ValueError(f'data: {name} has no option {bad[0]!r}; it has {", ".join(sorted(known - {"path", "split"}))}')
-    return LOADERS[name](path, split, **{**options, **more})
+    return LOADERS[name](path, split, **{**options, **_numbers(more)})
 
 # %% ../nbs/06_data.ipynb #9fc6347d
 class SpeechCollator:

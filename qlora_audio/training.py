@@ -56,7 +56,7 @@ def finetune(
     max_grad_norm:float=1.0,
     seed:int=0, # order of the examples, augmentation and dropout
     on_step=None, # called as on_step(step, loss)
-    desc:str='training', # what the progress line says
+    desc:str|None='training', # what the progress line says; None for silence
 ) -> list[float]: # loss of every step
     "The bare training loop: batch, loss, backward, clip, step"
     torch.manual_seed(seed)
@@ -84,9 +84,9 @@ def finetune(
 # %% ../nbs/11_training.ipynb #0b62afb4
 class progress:
     "A bar on a terminal, a line every tenth of the way elsewhere"
-    def __init__(self, total:int, desc:str): self.total, self.desc = total, desc
+    def __init__(self, total:int, desc:str|None): self.total, self.desc = total, desc # silent if `desc` is None
     def __enter__(self):
-        self.start, self.bar = time.time(), tqdm(total=self.total, desc=self.desc, leave=False) if sys.stderr.isatty() else None
+        self.start, self.bar = time.time(), tqdm(total=self.total, desc=self.desc, leave=False) if self.desc and sys.stderr.isatty() else None
         return self.show
     def __exit__(self, *exc):
         if self.bar is not None: self.bar.close()
@@ -95,7 +95,7 @@ class progress:
         n, recent = len(losses), sum(losses[-20:]) / len(losses[-20:])
         if self.bar is not None:
             self.bar.update(1); self.bar.set_postfix(loss=f'{recent:.3f}')
-        elif n % max(1, self.total // 10) == 0 or n == self.total:
+        elif self.desc and (n % max(1, self.total // 10) == 0 or n == self.total):
             print(f'{self.desc}: step {n}/{self.total}  loss {recent:.3f}  {time.time()-self.start:.0f} s', flush=True)
 
 # %% ../nbs/11_training.ipynb #a4a508a5
