@@ -230,6 +230,7 @@ def load_base(
         raise ValueError(f'base: {source} holds no config.json; give a folder written by AudioTextModel.save_pretrained')
     try: model = AudioTextModel.from_pretrained(source, dtype=torch.float32).eval()
     except OSError as e: raise FileNotFoundError(f'base: no model at {source!r}, neither a folder nor a Hub id that can be reached') from e
+    if model.processor is None: raise ValueError(f'base: {source} has no feature extractor and tokenizer; set model.processor and save it again')
     return model if quantize is None else quantize.apply(model)
 
 # %% ../nbs/17_speech.ipynb #1ed7847b
