@@ -98,7 +98,8 @@ def _span(text):
 # %% ../nbs/06_data.ipynb #fe97f704
 def load_folder(
     path:str, # a folder, searched to any depth
-    split:str, # 'train' or 'test': one file in ten, chosen by its name, is for the test
+    split:str, # 'train' or 'test': one file in ten is for the test, the others for training
+    seed:int=0, # which files are in the test
     rate:int=8_000, # Hz
 ) -> Dataset:
     "Your own recordings: every audio file with a `.txt` of the same name beside it"
@@ -108,7 +109,7 @@ def load_folder(
     files = sorted(f for f in folder.rglob('*') if f.suffix.lower() in ('.wav', '.flac', '.mp3', '.ogg') and f.with_suffix('.txt').is_file())
     if not files: raise ValueError(f'{path}: no audio file with a .txt of the same name beside it')
     if len(files) > 1:
-        test = set(random.Random(0).sample([str(f.relative_to(folder)) for f in files], max(1, len(files) // 10)))
+        test = set(random.Random(seed).sample([str(f.relative_to(folder)) for f in files], max(1, len(files) // 10)))
         files = [f for f in files if (str(f.relative_to(folder)) in test) == (split == 'test')]
     rows = []
     for f in files:

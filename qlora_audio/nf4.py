@@ -92,7 +92,7 @@ def dequantize_nf4(
     n = math.prod(shape)
     if packed.numel() != (n + 1) // 2: raise ValueError(f'packed: {packed.numel()} bytes cannot hold shape {tuple(shape)}; it needs {(n + 1) // 2}')
     if absmax.numel() != -(-n // blocksize): raise ValueError(f'absmax: {absmax.numel()} scales for {-(-n // blocksize)} blocks of {blocksize}; give the blocksize it was quantized with')
-    full, levels = n // blocksize * blocksize, NF4_PAIRS.to(packed.device)[packed.long()].flatten()[:n]   # (n,) float32
+    full, levels = n // blocksize * blocksize, NF4_PAIRS.to(packed.device).index_select(0, packed.int()).flatten()[:n]   # (n,) float32
     levels[:full].view(-1, blocksize).mul_(absmax[:full // blocksize, None])
     if full < n: levels[full:] *= absmax[-1]
     if out is None: return levels.view(shape).to(dtype)

@@ -69,7 +69,7 @@ def table(rows):
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('path', nargs='?')
-    p.add_argument('--steps', type=int, default=500)
+    p.add_argument('--steps', type=int, default=300)
     p.add_argument('--only', nargs='*', default=[], help="words that must all be in a run's name, such as: joint loso qlora seed0")
     p.add_argument('--loso-methods', nargs='*', default=['qlora'])
     p.add_argument('--threads', type=int)
