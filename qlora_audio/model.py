@@ -14,7 +14,7 @@ from transformers import (AutoConfig, AutoModel, AutoModelForCausalLM, AutoToken
                           PreTrainedModel, WhisperFeatureExtractor)
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
-from .audio import load_audio, log_mel, resample
+from .audio import load_audio, log_mel, quiet_bands, resample
 from .fusion import FrameStackProjector
 
 # %% ../nbs/08_model.ipynb #cf885ec2
@@ -162,7 +162,7 @@ class AudioTextProcessor:
     @classmethod
     def from_pretrained(cls, folder:str|Path, audio_token:str='<audio>'):
         "Both parts from a folder or a Hub id"
-        return cls(WhisperFeatureExtractor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), audio_token)
+        with quiet_bands(): return cls(WhisperFeatureExtractor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), audio_token)
 
 # %% ../nbs/08_model.ipynb #fc93951b
 def prompt_batch(
