@@ -9,7 +9,7 @@ __all__ = ['parser', 'main']
 import argparse, json, os, sys, time
 from pathlib import Path
 import torch
-from .adapters import load_adapter, merge_adapter, save_adapter
+from .adapters import load_adapter, merge_adapter, read_adapter, save_adapter
 from .audio import load_audio
 from .data import SpeechCollator, load_speech
 from .lora import LoRAConfig, add_lora, count_parameters
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     command('train', 'Fine-tune an adapter on recordings', **data, out=dict(required=True, help='new folder for the adapter'), **base, **bits,
             steps=dict(type=int, default=500), batch_size=dict(type=int, default=16), lr=dict(type=float, default=2e-3, help='peak learning rate'),
             r=dict(type=int, default=16, help='rank'), lora_alpha=dict(type=float, default=32.), lora_dropout=dict(type=float, default=0.05),
+            train_fusion=dict(action='store_true', help='train the fusion module in full beside the adapters'),
             no_augment=dict(action='store_true', help='train on the sound as it is'), **seed)
     command('evaluate', 'Word error rate on recordings', **data, **adapter, **base, **bits, split=dict(default='test'), **seed)
     command('transcribe', 'The words in audio files', **adapter, **base, **bits).add_argument('files', nargs='+', metavar='FILE')
@@ -44,9 +45,11 @@ def parser() -> argparse.ArgumentParser:
 
 # %% ../nbs/18_cli.ipynb #35f41467
 def _model(args):
-    "The base in the asked bits, with its adapter if one is named"
-    model = load_base(args.base, NF4Config() if args.bits == 4 else None)
-    return load_adapter(model, args.adapter) if getattr(args, 'adapter', None) else model
+    "The base in the asked bits, with its adapter if one is named; modules that are trained in full stay in 16 bits"
+    adapter = getattr(args, 'adapter', None)
+    whole = read_adapter(adapter)[0].modules_to_save if adapter else ['fusion'] if getattr(args, 'train_fusion', False) else []
+    model = load_base(args.base, NF4Config(skip_modules=whole) if args.bits == 4 else None)
+    return load_adapter(model, adapter) if adapter else model
 
 def _new(folder):
     "Refuse a folder that has something in it before any work is done"
@@ -63,7 +66,7 @@ def _train(args):
     collator = SpeechCollator(model.processor, model.num_audio_tokens, None if args.no_augment else TUNE_AUGMENT)
     for text in train['text']: collator.token_ids(text) # an unknown word is found now, not after half of the training
     before = evaluate(model, test)['wer']
-    add_lora(model, LoRAConfig(r=args.r, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout))
+    add_lora(model, LoRAConfig(r=args.r, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, modules_to_save=['fusion'] if args.train_fusion else []))
     counts = count_parameters(model)
     print(f"{len(train)} utterances to train on, {len(test)} to test on; WER before: {before:.1%}; "
           f"training {counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})", flush=True)
