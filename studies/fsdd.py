@@ -64,7 +64,7 @@ def table(rows):
     for r in rows: groups.setdefault((r['heard'], r['tested'], r['method']), []).append(r)
     for (heard, tested, method), rs in sorted(groups.items(), key=lambda kv: (kv[0][0] != kv[0][1], kv[0][1], list(METHODS).index(kv[0][2]))):
         mean, half = interval([100 * r['after'] for r in rs])
-        out.append(f"| {'the same' if heard == tested else 'the other three'} | {tested.replace(',', ', ')} | {method} | {100*rs[0]['before']:.1f} % | {mean:.1f} ± {half:.1f} % "
+        out.append(f"| {'the same' if heard == tested else 'the other three'} | {tested.replace(',', ', ')} | {method} | {100*rs[0]['before']:.1f} % | {mean:.1f}{'' if math.isnan(half) else f' ± {half:.1f}'} % "
                    f"| {len(rs)} | {rs[0]['trainable']:,} | {statistics.mean(r['seconds'] for r in rs):.0f} |")
     return '\n'.join(out)
 
