@@ -52,7 +52,7 @@ def nearest_code(
 def to_grid(
     x:Tensor, # in [-1, 1]
 ) -> Tensor: # the same shape
-    "The nearest of 65,536 evenly spaced points in [-1, 1]: the resolution of the table that bitsandbytes searches on a CPU"
+    "The nearest of 65,536 evenly spaced points in [-1, 1]: the resolution that bitsandbytes' codes show on a CPU"
     return torch.floor((x + 1) * 0.5 * 65535 + 0.5) / 65535 * 2 - 1
 
 # %% ../nbs/01_double_quant.ipynb #af109f00
