@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['load_audio', 'resample', 'make_feature_extractor', 'quiet_bands', 'log_mel', 'Augment', 'uniform', 'chance',
-           'change_speed', 'add_noise', 'add_room', 'random_channel', 'telephone', 'spec_augment']
+           'change_speed', 'add_noise', 'add_room', 'random_channel', 'telephone', 'spec_augment', 'band_centers',
+           'warp']
 
 # %% ../nbs/05_audio.ipynb #65f06f07
 import contextlib, math, warnings
@@ -86,6 +87,8 @@ class Augment:
     noise_p:float = 0.6 # white to brown noise
     snr_db:tuple = (5., 30.) # signal-to-noise ratio of that noise
     pad_seconds:float = 0.2 # silence before and after, up to this much each
+    vtlp:float = 0. # formants moved by a factor of up to e^±this, in log-mel frames: another vocal tract (see `warp`)
+    tempo:float = 0. # frames stretched or squeezed by up to e^±this, at the same pitch
 
     def __call__(self,
         wave:Tensor, # (n_samples,)
@@ -176,3 +179,41 @@ def spec_augment(
         features = AF.mask_along_axis(features, mels, fill, axis=0)
         features = AF.mask_along_axis(features, frames, fill, axis=1, p=0.2)
     return features
+
+# %% ../nbs/05_audio.ipynb #6d5eaa9b
+def band_centers(
+    feature_extractor:WhisperFeatureExtractor,
+) -> np.ndarray: # (bands that hear anything,) Hz
+    "Where each mel band lies: the mean frequency under its filter"
+    filters = np.asarray(feature_extractor.mel_filters)                                # (n_fft // 2 + 1, n_mels)
+    hertz = np.linspace(0, feature_extractor.sampling_rate / 2, len(filters))
+    heard = filters.sum(0) > 0
+    return (hertz @ filters)[heard] / filters.sum(0)[heard]
+
+def warp(
+    features:Tensor, # (n_mels, T)
+    feature_extractor:WhisperFeatureExtractor, # tells where the bands are
+    formants:float=1., # above 1: formants higher, a shorter vocal tract
+    tempo:float=1., # above 1: faster
+) -> Tensor: # (n_mels, about T / tempo)
+    "Formants and tempo moved by linear interpolation between bands and between frames; the highest bands repeat where there is nothing to read"
+    centers = band_centers(feature_extractor)
+    place = torch.from_numpy(np.interp(centers / formants, centers, np.arange(len(centers)))) # (bands,) which band to read
+    low = place.floor().long()
+    high, share = (low + 1).clamp(max=len(centers) - 1), (place - low).float()[:, None]
+    out = features.clone()
+    out[:len(centers)] = features[low] * (1 - share) + features[high] * share
+    if tempo == 1: return out
+    return torch.nn.functional.interpolate(out[None], size=max(1, round(features.shape[1] / tempo)), mode='linear')[0]
+
+# %% ../nbs/05_audio.ipynb #b956e6d6
+class Augment(Augment):
+    "Random changes to a waveform and to its log-mel frames; each field is a range, or a probability of the change happening (0 switches it off)"
+    def frames(self,
+        features:Tensor, # (n_mels, T)
+        feature_extractor:WhisperFeatureExtractor,
+    ) -> Tensor: # (n_mels, about T)
+        "`warp` at random if asked for, then SpecAugment"
+        if self.vtlp or self.tempo:
+            features = warp(features, feature_extractor, math.exp(uniform(-self.vtlp, self.vtlp)), math.exp(uniform(-self.tempo, self.tempo)))
+        return spec_augment(features)

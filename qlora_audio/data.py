@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np, soundfile, torch
 from torch import Tensor
 from datasets import Dataset
-from .audio import Augment, load_audio, log_mel, resample, spec_augment
+from .audio import Augment, load_audio, log_mel, resample
 
 # %% ../nbs/06_data.ipynb #328c155e
 DIGITS = 'zero one two three four five six seven eight nine'.split()
@@ -165,7 +165,7 @@ class SpeechCollator:
         fe = self.processor.feature_extractor
         wave = resample(torch.as_tensor(np.asarray(audio['array']), dtype=torch.float32), audio['sampling_rate'], fe.sampling_rate)
         if self.augment is None: return log_mel(wave, fe)
-        return spec_augment(log_mel(self.augment(wave, fe.sampling_rate), fe))
+        return self.augment.frames(log_mel(self.augment(wave, fe.sampling_rate), fe), fe)
 
     def token_ids(self, text:str) -> list[int]:
         "Ids of the words and the end token, without a start token; unknown words are an error"

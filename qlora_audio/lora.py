@@ -137,6 +137,6 @@ def count_parameters(
 ) -> dict: # total, trainable, share
     "Weights in the model, a 4-bit weight counted as one, and those that are trained"
     total = sum(p.numel() for p in model.parameters())
-    total += sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, NF4Linear))
+    total += sum(m.in_features * m.out_features - m.weight.numel() for m in model.modules() if isinstance(m, NF4Linear))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return dict(total=total, trainable=trainable, share=trainable / total if total else 0.)

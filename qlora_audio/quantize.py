@@ -51,13 +51,14 @@ def byte_report(
     model:nn.Module,
 ) -> dict: # quantized_16bit, quantized_4bit, kept_16bit, ratio, kept: kind → bytes at 16 bits
     "Bytes of the base, adapters left out: the quantized layers in 16 and in 4 bits, and what stays in 16 bits"
-    adapter = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for part in (m.lora_A, m.lora_B) for p in part.parameters()}
     quantized = [m for m in model.modules() if isinstance(m, NF4Linear)]
+    adapter = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for part in (m.lora_A, m.lora_B) for p in part.parameters()}
+    left_out = adapter | {id(m.weight) for m in quantized}
     in16, in4 = 2 * sum(m.in_features * m.out_features for m in quantized), sum(m.nbytes for m in quantized)
     kept = {}
     for module in model.modules():
         for p in module.parameters(recurse=False):
-            if id(p) in adapter: continue
+            if id(p) in left_out: continue
             kind = type(module).__name__ + (' bias' if isinstance(module, NF4Linear) else '')
             kept[kind] = kept.get(kind, 0) + 2 * p.numel()
     return dict(quantized_16bit=in16, quantized_4bit=in4, kept_16bit=sum(kept.values()), ratio=in4 / in16 if in16 else 1., kept=kept)
