@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 import torch
 from torch import Tensor
-from .nf4 import check_packed, dequantize_nf4, dequantize_reference, more_kernels, quantize_nf4
+from .nf4 import check_packed, dequantize_nf4, dequantize_reference, more_kernels, quantize_nf4, result_tensor
 
 # %% ../nbs/01_double_quant.ipynb #a388dd3a
 def dynamic_code(
@@ -66,10 +66,10 @@ def quantize_absmax(
 ) -> AbsmaxState: # as bitsandbytes' nested state
     "Subtract the mean, then blockwise 8 bits in the dynamic code (QLoRA, section 3); `TypeError` or `ValueError` if `absmax` holds no finite float32 scales"
     if not isinstance(absmax, Tensor) or absmax.dtype != torch.float32: raise TypeError(f'absmax: {getattr(absmax, "dtype", type(absmax).__name__)} is not torch.float32; give what quantize_nf4 returned')
-    if not absmax.numel(): raise ValueError('absmax: no scales in it; quantize a weight first')
-    if not absmax.isfinite().all(): raise ValueError('absmax: it holds NaN or infinity; quantize the weight again')
+    if absmax.ndim != 1 or not absmax.numel(): raise ValueError(f'absmax: shape {tuple(absmax.shape)} is not a vector of scales; give what quantize_nf4 returned')
     if blocksize < 1: raise ValueError(f'blocksize: {blocksize} scales cannot share a scale; use 256')
     offset = absmax.mean()
+    if not offset.isfinite(): raise ValueError('absmax: it holds NaN, infinity, or scales too large to add up; quantize the weight again')
     centered = absmax - offset
     blocks = torch.nn.functional.pad(centered, (0, -len(centered) % blocksize)).view(-1, blocksize)
     scales = blocks.abs().amax(1)
@@ -113,10 +113,12 @@ def dequantize_nested(
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
     "`dequantize_nf4` with the scales still in 8 bits; `ValueError` or `TypeError` where the arguments do not fit together"
-    if out is None: out = torch.empty(shape, dtype=dtype, device=packed.device)
+    out = result_tensor(shape, dtype, packed, out)
     check_packed(packed, state.codes, math.prod(shape), blocksize, out, torch.uint8)
     if state.scales.numel() != (k := -(-state.codes.numel() // state.blocksize)): raise ValueError(f'scales: {state.scales.numel()} for {k} blocks of {state.blocksize} codes; give what quantize_absmax returned')
-    torch.ops.qlora_audio.dequantize_nested(packed.contiguous(), state.codes.contiguous(), state.scales, state.offset, out, blocksize, state.blocksize)
+    for name, t in (('scales', state.scales), ('offset', state.offset)):
+        if t.dtype != torch.float32: raise TypeError(f'{name}: {t.dtype} is not torch.float32; give what quantize_absmax returned')
+    torch.ops.qlora_audio.dequantize_nested(packed.contiguous(), state.codes.contiguous(), state.scales.contiguous(), state.offset, out, blocksize, state.blocksize)
     return out
 
 # %% ../nbs/01_double_quant.ipynb #a95b8e24

@@ -8,13 +8,13 @@ __all__ = ['C_BYTES', 'C_LOOKUP', 'C_WIDE_LOOKUP', 'C_DEQUANTIZE', 'C_QUANTIZE',
            'seconds', 'passes_trial', 'c_library', 'restore_into', 'alternate', 'summary', 'bench_kernels']
 
 # %% ../nbs/02_kernels.ipynb #aa949052
-import ctypes, functools, hashlib, os, platform, random, shutil, statistics, subprocess, tempfile, time, warnings
+import atexit, ctypes, functools, hashlib, os, platform, random, shutil, statistics, subprocess, tempfile, time, warnings
 from pathlib import Path
 import torch
 from torch import Tensor
 from .nf4 import (MIDPOINTS, NF4_CODE, _refuse_nonfinite, dequantize_nf4, dequantize_reference, pack, quantize_nf4,
                              quantize_reference, unpack)
-from .double_quant import DYNAMIC_CODE, dequantize_absmax, dequantize_nested, dequantize_nested_reference, quantize_absmax
+from .double_quant import DYNAMIC_CODE, AbsmaxState, dequantize_absmax, dequantize_nested, dequantize_nested_reference, quantize_absmax
 
 # %% ../nbs/02_kernels.ipynb #38525eff
 C_BYTES = r'''
@@ -216,14 +216,16 @@ int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, 
 # %% ../nbs/02_kernels.ipynb #05ae67ee
 FLAGS = ['-O3', '-ffp-contract=off', '-shared', '-fPIC']
 
+@functools.cache
 def cache_folder() -> Path:
-    "Where compiled kernels are kept: `$XDG_CACHE_HOME/qlora_audio`, `~/.cache/qlora_audio`, or a new temporary folder where neither can be written"
-    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'qlora_audio'
+    "Where compiled kernels are kept: `$XDG_CACHE_HOME/qlora_audio`, `~/.cache/qlora_audio`, or this process's own temporary folder where neither can be written"
     try:
+        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'qlora_audio' # RuntimeError: there is no home
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK): return folder
     except (OSError, RuntimeError): pass
-    return Path(tempfile.mkdtemp(prefix='qlora_audio-'))
+    atexit.register(shutil.rmtree, folder := tempfile.mkdtemp(prefix='qlora_audio-'), ignore_errors=True)
+    return Path(folder)
 
 def processor() -> str:
     "What distinguishes this machine's processor from others that may share the cache folder"
@@ -237,8 +239,9 @@ def compile_c(
     "Compile `source` for this processor, or find the library that was made from it before"
     found = [c for c in (os.environ.get('CC'), *compilers) if c and shutil.which(c)]
     for compiler in found:
+        version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
         for extra in (['-march=native', '-fopenmp'], ['-mcpu=native', '-fopenmp'], ['-march=native'], ['-mcpu=native']):
-            name = hashlib.sha256('\n'.join([source, compiler, *FLAGS, *extra, processor()]).encode()).hexdigest()[:20]
+            name = hashlib.sha256('\n'.join([source, compiler, version, *FLAGS, *extra, processor()]).encode()).hexdigest()[:20]
             library = cache_folder()/f'nf4-{name}.so'
             if library.is_file(): return library
             with tempfile.TemporaryDirectory(dir=library.parent) as d: # beside its final place, so that the move is atomic
@@ -294,12 +297,18 @@ def seconds(f, repeat:int=3) -> float:
 
 def passes_trial(lib) -> bool:
     "Whether `lib` gives the reference's bits, and is faster"
-    awkward = torch.cat([NF4_CODE, MIDPOINTS, torch.zeros(100), torch.linspace(-3, 3, 5001), torch.full((70,), 1e-40)])
+    awkward = torch.cat([NF4_CODE, MIDPOINTS, torch.zeros(100), torch.linspace(-3, 3, 5001), torch.full((70,), 1e-40)]).repeat(26) # enough for threads
     for dtype in KINDS:
-        w, out, want = awkward.to(dtype), torch.empty(awkward.shape, dtype=dtype), torch.empty(awkward.shape, dtype=dtype)
+        w, out, want, wide = awkward.to(dtype), *(torch.empty(awkward.shape, dtype=d) for d in (dtype, dtype, torch.float32))
         (packed, absmax), mine = quantize_reference(w, 64), c_quantize(lib, w, 64)
+        equal = torch.equal(packed, mine[0]) and torch.equal(absmax, mine[1])
         c_dequantize(lib, packed, absmax, out, 64); dequantize_reference(packed, absmax, want, 64)
-        if not (torch.equal(packed, mine[0]) and torch.equal(absmax, mine[1]) and torch.equal(out, want)): return False
+        equal &= torch.equal(out, want)
+        state = quantize_absmax(absmax)
+        scales = state.codes, state.scales, state.offset
+        c_dequantize_nested(lib, packed, *scales, out, 64, 256); dequantize_nested_reference(packed, *scales, want, 64, 256)
+        c_dequantize_nested(lib, packed, *scales, wide, 64, 256, WIDE[dtype])
+        if not (equal and torch.equal(out, want) and torch.equal(wide, want.float())): return False
     w, out = torch.linspace(-1, 1, 1 << 16), torch.empty(1 << 16)
     packed, absmax = quantize_reference(w, 64)
     return (seconds(lambda: c_quantize(lib, w, 64)) < seconds(lambda: quantize_reference(w, 64)) and
@@ -347,16 +356,17 @@ def restore_into(
     first:int=0, # block from which on they are restored
 ) -> Tensor: # `out`
     "m weights of n, from block `first` on, without checks or dispatch"
-    dtype, n = dtype or out.dtype, n or out.numel()
+    dtype, n, m = dtype or out.dtype, n or out.numel(), out.numel()
+    if m % blocksize and first * blocksize + m != n: raise ValueError(f'out: {m} weights from block {first} on are not whole blocks of {blocksize}, nor the end of {n} weights')
     kind = KINDS.get(dtype) if dtype == out.dtype else WIDE.get(dtype) if out.dtype == torch.float32 else None
     if kind is not None and (lib := c_library()):
         if nested_absmax is None: c_dequantize(lib, packed, absmax, out, blocksize, kind, n, first)
         else: c_dequantize_nested(lib, packed, absmax, nested_absmax, nested_offset, out, blocksize, 256, kind, n, first)
         return out
-    whole = torch.empty(n, dtype=dtype)
-    if nested_absmax is None: dequantize_reference(packed.view(-1), absmax, whole, blocksize)
-    else: dequantize_nested_reference(packed.view(-1), absmax, nested_absmax, nested_offset, whole, blocksize, 256)
-    return out.copy_(whole[first * blocksize:first * blocksize + out.numel()].view(out.shape))
+    if nested_absmax is not None: absmax = dequantize_absmax(AbsmaxState(absmax, nested_absmax, nested_offset))
+    begin, part = first * blocksize, torch.empty(m, dtype=dtype)
+    dequantize_reference(packed.view(-1)[begin // 2:(begin + m + 1) // 2], absmax[first:first - (-m // blocksize)], part, blocksize)
+    return out.copy_(part.view(out.shape))
 
 # %% ../nbs/02_kernels.ipynb #f59ae344
 def alternate(
@@ -387,7 +397,7 @@ def summary(
     "Median, middle half, and how many times faster than `base` (median of the ratios of calls side by side)"
     lines = []
     for name, ms in times.items():
-        quarters, ratio = statistics.quantiles(ms, n=4), statistics.median(b / m for b, m in zip(times[base], ms))
+        quarters, ratio = statistics.quantiles(ms, n=4) if len(ms) > 1 else ms * 3, statistics.median(b / m for b, m in zip(times[base], ms))
         lines.append(f'  {name:34} {statistics.median(ms):9.2f} ms   {quarters[0]:8.2f} to {quarters[2]:8.2f}   {ratio:6.2f} ×')
     return lines
 

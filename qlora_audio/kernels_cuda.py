@@ -13,7 +13,7 @@ import torch, triton, triton.language as tl
 import torch.nn.functional as F
 from torch import Tensor
 from .nf4 import (MIDPOINTS, NF4_CODE, TINY, _check_weight, _refuse_nonfinite, check_blocksize, check_packed, dequantize_reference,
-                             quantize_reference)
+                             quantize_reference, result_tensor)
 from .double_quant import DYNAMIC_CODE, AbsmaxState, dequantize_absmax, dequantize_nested_reference, quantize_absmax
 
 # %% ../nbs/02_kernels_cuda.ipynb #48451b1b
@@ -90,7 +90,7 @@ def dequantize_triton(
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
     "`dequantize_nf4` in one launch; `ValueError` or `TypeError` where the arguments do not fit together"
-    if out is None: out = torch.empty(shape, dtype=dtype, device=packed.device)
+    out = result_tensor(shape, dtype, packed, out)
     check_packed(packed, absmax, math.prod(shape), blocksize, out)
     return _restore(packed.contiguous(), absmax.contiguous(), None, None, out, blocksize)
 
@@ -106,7 +106,7 @@ def dequantize_nested_triton(
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
     "`dequantize_absmax` and `dequantize_nf4` in one launch: no absmax in float32 is ever written"
-    if out is None: out = torch.empty(shape, dtype=dtype, device=packed.device)
+    out = result_tensor(shape, dtype, packed, out)
     check_packed(packed, codes, math.prod(shape), blocksize, out, torch.uint8)
     if scales.numel() != (k := -(-codes.numel() // nested_blocksize)): raise ValueError(f'scales: {scales.numel()} for {k} blocks of {nested_blocksize} codes')
     return _restore(packed.contiguous(), codes.contiguous(), scales.contiguous(), offset, out, blocksize, nested_blocksize)
@@ -217,6 +217,9 @@ def matvec_triton(
     if not 1 <= m <= 8: raise ValueError(f'x: {m} vectors; from 1 to 8, or dequantize and multiply')
     check_packed(packed, codes_or_absmax, out_features * in_features, blocksize, torch.empty(out_features, in_features, device='meta'),
                  torch.uint8 if nested else torch.float32)
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16): raise TypeError(f'x: {x.dtype} is not float32, bfloat16 or float16')
+    if nested and (scales.numel() != (k := -(-codes_or_absmax.numel() // nested_blocksize)) or offset is None):
+        raise ValueError(f'scales: {scales.numel()} for {k} blocks of {nested_blocksize} codes, offset {"missing" if offset is None else "given"}; give what quantize_absmax returned')
     aligned = in_features % blocksize == 0
     width = blocksize if aligned else 64
     chunks = min(triton.next_power_of_2(-(-in_features // width)), max(1, _rows(width) // 4))
@@ -391,7 +394,7 @@ def _agreement(groups, weight, x, state, say):
     restored = torch.empty_like(weight)
     dequantize_reference(packed, dequantize_absmax(state), restored, 64)
     for name, other in (('bitsandbytes', dequantized['bitsandbytes']()), ('the reference', restored)): line(f'dequantize: triton and {name}', dequantized['triton'](), other)
-    for name in ('triton', 'bitsandbytes', 'bitsandbytes matmul_4bit'):
+    for name in ('triton', *(['bitsandbytes'] if weight.is_cuda else []), 'bitsandbytes matmul_4bit'): # its own gemv wants codes in another order on a CPU
         say(f'    {f"matvec: {name}":46} error {matvec_error(products[name](), x, restored):.2f} of what rounding explains')
 
 # %% ../nbs/02_kernels_cuda.ipynb #2b268610

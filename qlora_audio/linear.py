@@ -158,7 +158,7 @@ class FrozenLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             if ctx.torch_plans: of_x = grad @ restored(ctx.saved_tensors, ctx.shape, grad.dtype, ctx.blocksize)
             else: of_x = product_back_cpu(grad, ctx.saved_tensors, ctx.shape[1], ctx.blocksize)
-        if ctx.needs_input_grad[1]: of_bias = grad.flatten(0, -2).sum(0)
+        if ctx.needs_input_grad[1]: of_bias = grad.reshape(-1, grad.shape[-1]).sum(0)
         return of_x, of_bias, None, None, None, None, None, None
 
 # %% ../nbs/03_linear.ipynb #0d89cf6c
@@ -200,9 +200,16 @@ class NF4Linear(NF4Linear):
         x:Tensor, # (..., in_features)
     ) -> Tensor: # (..., out_features) in x's dtype; in autocast's dtype under autocast
         "x @ W_hat.T + bias"
+        self._check(x)
         kind = x.device.type
         if not torch.is_autocast_enabled(kind): return self._product(x, self.compute_dtype or x.dtype).to(x.dtype)
         with torch.autocast(kind, enabled=False): return self._product(x, torch.get_autocast_dtype(kind))
+
+    def _check(self, x):
+        "Errors for an input that does not fit: the codes are read from memory without another look"
+        if x.shape[-1:] != (self.in_features,): raise ValueError(f'x: shape {tuple(x.shape)}, but in_features is {self.in_features}')
+        if x.device != self.weight.device: raise ValueError(f'x: on {x.device}, the weight on {self.weight.device}; move one to the other')
+        if not x.is_floating_point(): raise TypeError(f'x: {x.dtype} is not a floating point type; convert it with x.float()')
 
     def _product(self, x, dtype):
         "In `dtype`; without autograd's bookkeeping where there is nothing to book"
@@ -285,7 +292,11 @@ def read_quant_state(
     if QUANT_STATE not in tensors:
         if 'weight.quant_state.bitsandbytes__fp4' in tensors: raise ValueError('weight: it is in FP4; load the 16-bit checkpoint and quantize it to NF4')
         raise ValueError(f"weight: {tensors['weight'].dtype} without {QUANT_STATE}; load a 16-bit weight into nn.Linear and use NF4Linear.from_linear")
-    info = json.loads(bytes(tensors[QUANT_STATE].cpu().tolist()))
+    try: info = json.loads(bytes(tensors[QUANT_STATE].cpu().tolist()))
+    except ValueError as e: raise ValueError(f'{QUANT_STATE}: not JSON ({e}); save the model again') from None
+    if absent := {'blocksize', 'shape', 'dtype'} - info.keys(): raise ValueError(f'{QUANT_STATE}: it has no {sorted(absent)[0]!r}; save the model again')
+    if info['dtype'] not in ('float32', 'bfloat16', 'float16'): raise ValueError(f"{QUANT_STATE}: dtype {info['dtype']!r} is not float32, bfloat16 or float16")
+    check_blocksize(info['blocksize'])
     for key, code in (('weight.quant_map', NF4_CODE), ('weight.nested_quant_map', DYNAMIC_CODE)):
         if key in tensors and not torch.allclose(tensors[key].float().cpu(), code, rtol=0, atol=1e-6): raise ValueError(f'{key}: other levels than those known here; save the model again with bitsandbytes 0.41 or later')
     if info.get('nested_blocksize', 256) != 256: raise ValueError(f"nested_blocksize: {info['nested_blocksize']} is not 256; quantize again")
@@ -298,7 +309,8 @@ class NF4Linear(NF4Linear):
         tensors = {k.removeprefix(prefix): v for k, v in state_dict.items() if k == prefix + 'bias' or k == prefix + 'weight' or k.startswith(prefix + 'weight.')}
         assign, wanted = local_metadata.get('assign_to_params_buffers', False), ['weight'] + ['bias'] * (self.bias is not None)
         missing_keys += [prefix + k for k in wanted if k not in tensors]
-        if self.bias is None and 'bias' in tensors: unexpected_keys.append(prefix + 'bias')
+        known = {'weight', QUANT_STATE, *(f'weight.{k}' for k in ('absmax', 'quant_map', 'nested_absmax', 'nested_quant_map'))} | ({'bias'} if self.bias is not None else set())
+        unexpected_keys += [prefix + k for k in tensors if k not in known]
         try:
             if 'weight' in tensors: self._load_weight(tensors, assign)
             if self.bias is not None and 'bias' in tensors: self.bias = self._loaded('bias', self.bias, tensors['bias'], assign)
@@ -309,7 +321,7 @@ class NF4Linear(NF4Linear):
         info = read_quant_state(tensors)
         if list(info['shape']) != [self.out_features, self.in_features]:
             raise ValueError(f"weight: size mismatch, shape {tuple(info['shape'])} in the checkpoint, {(self.out_features, self.in_features)} in this layer")
-        nested = 'weight.nested_absmax' in tensors
+        nested = 'nested_offset' in info
         if (info['blocksize'], nested) != (self.blocksize, self.double_quant): self._empty_scales(info['blocksize'], nested, self.weight.device)
         self.weight_dtype = getattr(torch, info['dtype'])
         self.weight = self._loaded('weight', self.weight, tensors['weight'].view(torch.uint8).view(-1, 1), assign)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OFFSET', 'NF4_CODE', 'MIDPOINTS', 'TINY', 'BLOCKSIZES', 'NF4_PAIRS', 'normal_float', 'pack', 'unpack',
            'check_blocksize', 'quantize_reference', 'quantize_op', 'more_kernels', 'quantize_nf4',
-           'dequantize_reference', 'dequantize_op', 'check_packed', 'dequantize_nf4']
+           'dequantize_reference', 'dequantize_op', 'check_packed', 'result_tensor', 'dequantize_nf4']
 
 # %% ../nbs/00_nf4.ipynb #3a34ff17
 import importlib, math, warnings
@@ -37,7 +37,8 @@ NF4_CODE = torch.tensor([
 def pack(
     codes:Tensor, # (n,) uint8 from 0 to 15
 ) -> Tensor: # (ceil(n / 2),) uint8, first of a pair in the high nibble
-    "Two codes a byte; an odd one out is paired with code 0"
+    "Two codes a byte; an odd one out is paired with code 0; `TypeError` for anything but a vector of uint8"
+    if codes.dtype != torch.uint8 or codes.ndim != 1: raise TypeError(f'codes: {codes.dtype} of shape {tuple(codes.shape)}; give a vector of uint8')
     if codes.numel() % 2: codes = torch.cat([codes, codes.new_zeros(1)])
     return (codes[::2] << 4) | codes[1::2]
 
@@ -70,7 +71,7 @@ BLOCKSIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096]
 
 def check_blocksize(blocksize:int):
     "`ValueError` unless `blocksize` is a power of two from 32 to 4096"
-    if blocksize not in BLOCKSIZES: raise ValueError(f'blocksize: {blocksize!r} is not a power of two from 32 to 4096; use 64')
+    if not isinstance(blocksize, int) or blocksize not in BLOCKSIZES: raise ValueError(f'blocksize: {blocksize!r} is not a power of two from 32 to 4096; use 64')
 
 def _check_weight(weight):
     if not isinstance(weight, Tensor): raise TypeError(f'weight: a {type(weight).__name__} is not a tensor; give torch.as_tensor(weight)')
@@ -139,7 +140,7 @@ def dequantize_reference(
 ):
     "What `dequantize_nf4` means, in plain PyTorch, on any device"
     n = out.numel()
-    full, levels = n // blocksize * blocksize, NF4_PAIRS.to(packed.device).index_select(0, packed.int()).flatten()[:n]   # (n,) float32
+    full, levels = n // blocksize * blocksize, NF4_PAIRS.to(packed.device).index_select(0, packed.flatten().int()).flatten()[:n]   # (n,) float32
     levels[:full].view(-1, blocksize).mul_(absmax[:full // blocksize, None])
     if full < n: levels[full:] *= absmax[-1]
     out.copy_(levels.view(out.shape))
@@ -158,8 +159,15 @@ def check_packed(packed, absmax, n, blocksize, out, dtype=torch.float32):
         if not isinstance(t, Tensor) or t.dtype != want: raise TypeError(f'{name}: {getattr(t, "dtype", type(t).__name__)} is not {want}; give what quantize_nf4 returned')
     if packed.numel() != (n + 1) // 2: raise ValueError(f'packed: {packed.numel()} bytes cannot hold {n} weights; they need {(n + 1) // 2}')
     if absmax.numel() != (blocks := -(-n // blocksize)): raise ValueError(f'absmax: {absmax.numel()} scales for {blocks} blocks of {blocksize}; give the blocksize it was quantized with')
-    if out.numel() != n: raise ValueError(f'out: shape {tuple(out.shape)} holds {out.numel()} values, not {n}')
     if not out.is_contiguous() or not out.is_floating_point(): raise ValueError(f'out: {out.dtype} with strides {out.stride()}; give a contiguous floating point tensor')
+
+def result_tensor(shape, dtype, packed, out):
+    "`out`, if it has the shape of the result, or a new tensor beside `packed`"
+    if out is not None:
+        if tuple(out.shape) != tuple(shape): raise ValueError(f'out: shape {tuple(out.shape)}, the result has {tuple(shape)}')
+        return out
+    if not dtype.is_floating_point: raise TypeError(f'dtype: {dtype} is not a floating point type; use torch.float32, torch.bfloat16 or torch.float16')
+    return torch.empty(shape, dtype=dtype, device=getattr(packed, 'device', None))
 
 def dequantize_nf4(
     packed:Tensor, # (ceil(n / 2),) uint8
@@ -170,7 +178,7 @@ def dequantize_nf4(
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
     "level of each code × absmax of its block; `ValueError` or `TypeError` where the arguments do not fit together"
-    if out is None: out = torch.empty(shape, dtype=dtype, device=packed.device)
+    out = result_tensor(shape, dtype, packed, out)
     check_packed(packed, absmax, math.prod(shape), blocksize, out)
     torch.ops.qlora_audio.dequantize_nf4(packed.contiguous(), absmax.contiguous(), out, blocksize)
     return out
