@@ -54,11 +54,13 @@ def finetune(
     weight_decay:float=0.01,
     warmup:float=0.1, # share of the steps in which the rate rises
     max_grad_norm:float=1.0,
+    average:float=0., # share of the steps, at the end, whose weights are averaged (Izmailov et al. 2018); 0 for the last weights
     seed:int=0, # order of the examples, augmentation and dropout
     on_step=None, # called as on_step(step, loss)
     desc:str|None='training', # what the progress line says; None for silence
 ) -> list[float]: # loss of every step
     "The bare training loop: batch, loss, backward, clip, step"
+    if not 0 <= average <= 1: raise ValueError(f'average: {average} is not a share of the steps; give 0 to 1')
     torch.manual_seed(seed)
     params = [p for p in model.parameters() if p.requires_grad]
     if not params: raise ValueError('model: nothing in it is trainable; add adapters with add_lora first')
@@ -66,6 +68,7 @@ def finetune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=warmup)
     batches = batches_by_length([e['duration'] for e in examples], batch_size, random.Random(seed))
     losses, was_training, device = [], model.training, params[0].device
+    mean, first = [p.detach().clone() for p in params] if average else [], round(steps * (1 - average))
     model.train()
     with progress(steps, desc) as show:
         for step in range(steps):
@@ -77,7 +80,11 @@ def finetune(
             opt.step(); schedule.step(); opt.zero_grad()
             losses.append(loss.item())
             show(losses)
+            if step >= first:
+                for m, p in zip(mean, params): m += (p.detach() - m) / (step - first + 1)
             if on_step: on_step(step, losses[-1])
+    with torch.no_grad():
+        for m, p in zip(mean, params): p.copy_(m)
     model.train(was_training)
     return losses
 

@@ -18,13 +18,11 @@ from qlora_audio.training import TUNE_AUGMENT, evaluate, finetune
 RESULTS = Path(__file__).with_suffix('.jsonl')
 JOINT, SPEAKERS, SEEDS = 'george,jackson,nicolas', 'george jackson lucas nicolas'.split(), (0, 1, 2)
 VOICES = dataclasses.replace(TUNE_AUGMENT, channel_p=0.8, room_p=0.2, vtlp=0.1, tempo=0.12) # more voices than there are speakers
-# One peak learning rate a method. The first three were set beforehand; `qlora+synthetic` was added after seeing the left-out speaker lucas get worse;
-# the last three have a recipe that was chosen by WER on the *training* clips of left-out speakers (lucas above all), of seven recipes tried.
+# One peak learning rate a method. The first three were set beforehand; `qlora+synthetic` was added after seeing the left-out speaker lucas get worse,
+# `qlora+accents` after that, and its recipe was tried on all four speakers with seed 0 before the runs in the table.
 METHODS = {'qlora': dict(bits=4, lr=2e-3), 'lora16': dict(bits=16, lr=2e-3), 'full': dict(bits=16, lr=5e-4),
            'qlora+synthetic': dict(bits=4, lr=2e-3, synthetic=1500), # as many utterances of the built-in speech mixed in
-           'qlora+voices': dict(bits=4, lr=5e-4, synthetic=700, steps=800, dropout=0., augment=VOICES),
-           'lora16+voices': dict(bits=16, lr=5e-4, synthetic=700, steps=800, dropout=0., augment=VOICES),
-           'full+voices': dict(bits=16, lr=2e-4, synthetic=700, steps=800, dropout=0., augment=VOICES)}
+           'qlora+accents': dict(bits=4, lr=1e-3, synthetic=700, accents=1500, steps=800, dropout=0., augment=VOICES, average=0.4)} # and with foreign accents
 
 
 def one(path, method, heard, tested, seed, steps, lr=None):
@@ -35,6 +33,7 @@ def one(path, method, heard, tested, seed, steps, lr=None):
     test = load_speech(f'fsdd:{path}?speakers={tested}', 'test', n=300, seed=0)
     examples = [train[i] for i in range(len(train))]
     if how.get('synthetic'): examples += list(load_speech('synthetic', 'train', n=how['synthetic'], seed=seed))
+    if how.get('accents'): examples += list(load_speech('synthetic?accents=foreign', 'train', n=how['accents'], seed=seed))
     model = load_base(quantize=NF4Config() if how['bits'] == 4 else None)
     before = evaluate(model, test)['wer']
     torch.manual_seed(seed)
@@ -42,7 +41,7 @@ def one(path, method, heard, tested, seed, steps, lr=None):
     else: add_lora(model, LoRAConfig(r=16, lora_alpha=32, lora_dropout=how.get('dropout', 0.05)))
     start = time.time()
     finetune(model, examples, SpeechCollator(model.processor, model.num_audio_tokens, how.get('augment', TUNE_AUGMENT)), steps=steps, lr=lr or how['lr'], seed=seed,
-             desc=f'{method} {tested} seed {seed}')
+             average=how.get('average', 0.), desc=f'{method} {tested} seed {seed}')
     seconds = time.time() - start
     return dict(method=method, heard=heard, tested=tested, seed=seed, steps=steps, lr=lr or how['lr'], before=before, after=evaluate(model, test)['wer'],
                 trainable=count_parameters(model)['trainable'], seconds=round(seconds), threads=torch.get_num_threads())
@@ -80,7 +79,7 @@ if __name__ == '__main__':
     p.add_argument('path', nargs='?')
     p.add_argument('--steps', type=int, default=300)
     p.add_argument('--only', nargs='*', default=[], help="words that must all be in a run's name, such as: joint loso qlora seed0")
-    p.add_argument('--loso-methods', nargs='*', default=['qlora', 'qlora+synthetic', 'qlora+voices'])
+    p.add_argument('--loso-methods', nargs='*', default=['qlora', 'qlora+synthetic', 'qlora+accents'])
     p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
     p.add_argument('--threads', type=int)
     p.add_argument('--table', action='store_true')
