@@ -122,6 +122,11 @@ def _bench(args):
         from qlora_audio.kernels_cuda import bench_cuda
         bench_cuda(say=say)
 
+def _demo(args):
+    if args.out: _new(args.out)
+    demo(args.out, seed=args.seed, say=lambda line: print(line, flush=True))
+
+# %% ../nbs/18_cli.ipynb #95e05b32
 def _audit(args):
     folder = args.model or BASE
     config = part_config(folder, 'model')
@@ -133,10 +138,6 @@ def _audit(args):
     print(audit(model))
     try: print('  '.join(f"{m} {t['parameters']:,} ({t['share']:.1%})" for m, t in modality_table(model).items()))
     except ValueError as e: print(e)
-
-def _demo(args):
-    if args.out: _new(args.out)
-    demo(args.out, seed=args.seed, say=lambda line: print(line, flush=True))
 
 # %% ../nbs/18_cli.ipynb #d170a4d4
 def main(

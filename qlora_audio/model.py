@@ -6,7 +6,7 @@
 __all__ = ['AudioTextConfig', 'check_decoder', 'float_dtype', 'AudioTextModel', 'prompt_batch', 'load_part', 'part_config',
            'bundled_processor', 'AudioTextForClassification', 'PairCollator']
 
-# %% ../nbs/08_model.ipynb #f094a56d
+# %% ../nbs/08_model.ipynb #06d6035a
 import copy
 from pathlib import Path
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from transformers import (AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForCausalLM, AutoTokenizer, CONFIG_MAPPING, PreTrainedConfig,
                           PreTrainedModel)
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+from .audio import quiet_bands
 from .data import AudioTextProcessor, SpeechCollator, pad_last, tok_ids
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
 from .fusion import make_fusion
 
-# %% ../nbs/08_model.ipynb #43e9d229
+# %% ../nbs/08_model.ipynb #826b5a6e
 class AudioTextConfig(PreTrainedConfig):
     "The two Hugging Face configs that an `AudioTextModel` is made of, and how they are joined"
     model_type = 'audio_text'
@@ -49,7 +50,7 @@ def _as_config(config, default_type):
 
 AutoConfig.register('audio_text', AudioTextConfig, exist_ok=True)
 
-# %% ../nbs/08_model.ipynb #23580142
+# %% ../nbs/08_model.ipynb #bcd6cd3f
 def check_decoder(config:PreTrainedConfig):
     "`ValueError` unless `config` is a causal language model's"
     if config.model_type in ENCODERS or config.is_encoder_decoder:
@@ -81,7 +82,7 @@ class AudioTextModel(PreTrainedModel):
         self.processor = None
         self.post_init()
 
-# %% ../nbs/08_model.ipynb #f40f1adf
+# %% ../nbs/08_model.ipynb #919b4dbf
 class AudioTextModel(AudioTextModel):
     "Audio encoder → fusion → text decoder, with what transformers asks of a language model"
     def get_input_embeddings(self): return self.decoder.get_input_embeddings()
@@ -101,7 +102,7 @@ class AudioTextModel(AudioTextModel):
         if own: module.reset_parameters()
         else: super()._init_weights(module)
 
-# %% ../nbs/08_model.ipynb #a943bdc2
+# %% ../nbs/08_model.ipynb #7644bc70
 class AudioTextModel(AudioTextModel):
     "Audio encoder → fusion → text decoder: how sound gets into the decoder's input"
     def num_audio_tokens(self,
@@ -139,7 +140,7 @@ class AudioTextModel(AudioTextModel):
         valid = torch.arange(audio.shape[1], device=audio.device) < n.to(audio.device)[:, None]
         return embeds.masked_scatter(here[..., None], audio[valid].to(embeds))
 
-# %% ../nbs/08_model.ipynb #daafc810
+# %% ../nbs/08_model.ipynb #1926ead9
 class AudioTextModel(AudioTextModel):
     "Audio encoder → fusion → text decoder, with its forward pass"
     def forward(self,
@@ -169,7 +170,7 @@ class AudioTextModel(AudioTextModel):
         finally:
             if hasattr(self.fusion, 'forget'): self.fusion.forget()
 
-# %% ../nbs/08_model.ipynb #0b38b08f
+# %% ../nbs/08_model.ipynb #ac967cda
 def prompt_batch(
     waves:list[Tensor], # each (n_samples,) at the extractor's rate
     model:AudioTextModel,
@@ -209,7 +210,7 @@ class AudioTextModel(AudioTextModel):
         finally: self.train(was_training)
         return [t.strip() for t in texts] if many else texts[0].strip()
 
-# %% ../nbs/08_model.ipynb #19b2ed78
+# %% ../nbs/08_model.ipynb #751a48ca
 def load_part(
     part, # a module, a config, a folder or a Hub id
     from_config, # config → module
@@ -233,7 +234,7 @@ def part_config(
     try: return AutoConfig.from_pretrained(part, **kwargs)
     except OSError as e: raise FileNotFoundError(f'{role}: {part!r} is neither a folder nor a Hub id that can be reached') from e
 
-# %% ../nbs/08_model.ipynb #e254355e
+# %% ../nbs/08_model.ipynb #3d37eb9b
 def bundled_processor(
     encoder, # a folder or a Hub id; with anything else there is no processor
     decoder, # likewise
@@ -243,9 +244,12 @@ def bundled_processor(
     "The feature extractor that lies beside an encoder, and the tokenizer beside a decoder"
     for part, file in ((encoder, 'preprocessor_config.json'), (decoder, 'tokenizer_config.json')):
         if isinstance(part, (nn.Module, PreTrainedConfig)) or (Path(part).is_dir() and not (Path(part)/file).is_file()): return None
-    try: return AudioTextProcessor.joining(AutoFeatureExtractor.from_pretrained(encoder, **kwargs), AutoTokenizer.from_pretrained(decoder, **kwargs), window=window)
+    try:
+        with quiet_bands(): extractor = AutoFeatureExtractor.from_pretrained(encoder, **kwargs)
+        return AudioTextProcessor.joining(extractor, AutoTokenizer.from_pretrained(decoder, **kwargs), window=window)
     except OSError: return None
 
+# %% ../nbs/08_model.ipynb #1d119a94
 class AudioTextModel(AudioTextModel):
     "An audio-text model from Hugging Face parts"
     @classmethod
@@ -288,7 +292,7 @@ class AudioTextModel(AudioTextModel):
         if processor is not None and len(processor.tokenizer) > len(embeddings): self.resize_token_embeddings(len(processor.tokenizer))
         return self if quantize is None else quantize.finish(self)
 
-# %% ../nbs/08_model.ipynb #119dc2df
+# %% ../nbs/08_model.ipynb #f5b2a335
 class AudioTextModel(AudioTextModel):
     "An audio-text model from Hugging Face parts, saved and loaded with its processor"
     @classmethod
@@ -306,7 +310,7 @@ class AudioTextModel(AudioTextModel):
 
 AutoModel.register(AudioTextConfig, AudioTextModel, exist_ok=True)
 
-# %% ../nbs/08_model.ipynb #6072884e
+# %% ../nbs/08_model.ipynb #be8c4521
 class AudioTextForClassification(AudioTextModel):
     "Audio features and text in, a class out: encoder → fusion → decoder → linear"
     _decoder_class = AutoModel

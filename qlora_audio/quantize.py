@@ -28,7 +28,7 @@ from .lora import LoRALinear
 from .families import MODALITIES, covers, modality_of, own_name, owners, unwrap, weight_count
 
 # %% ../nbs/09_quantize.ipynb #33ee96cf
-@dataclass
+@dataclass(kw_only=True) # the parent has a field of its own, which would come first
 class NF4Config(QuantizationConfigMixin):
     "How to quantize: blocksize, second quantization, what to leave alone; also a `quantization_config` for any `from_pretrained`"
     blocksize:int=64 # weights that share one absmax: a power of two from 32 to 4096
@@ -289,6 +289,7 @@ def restored_weight(layer:nn.Module) -> Tensor|None: # float32
     from bitsandbytes.functional import dequantize_4bit
     return dequantize_4bit(layer.weight.data, state).float()
 
+# %% ../nbs/09_quantize.ipynb #a7b80da9
 def error_of(
     layer:nn.Module,
     before:Tensor|None, # its weight in 16 bits, if that is known
@@ -533,6 +534,7 @@ def big_llama(
     model.save_pretrained(folder, max_shard_size=n * p.element_size() // shards + 2 * vocab * hidden * p.element_size() // shards)
     return n
 
+# %% ../nbs/09_quantize.ipynb #5538f0ab
 def bench_load(
     say=print, # what lines go to
     repeat:int=3, # runs of each
