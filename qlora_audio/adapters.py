@@ -118,6 +118,7 @@ def merge_adapter(
         _put(model, name, LoRALinear(layer, r=1).merge(dtype)) # B = 0 adds nothing
     mark = getattr(model, 'config', model)
     mark.merged_adapters = getattr(mark, 'merged_adapters', []) + [digest]
+    vars(mark).pop('quantization_config', None) # nothing is in 4 bits any more
     del model.lora_config
     return model
 
