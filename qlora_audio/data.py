@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DIGITS', 'LOADERS', 'PROCESSOR_FILE', 'parse_spec', 'as_speech', 'load_fsdd', 'load_folder', 'normalize',
-           'load_speech', 'AudioTextProcessor', 'tok_ids', 'SpeechCollator', 'pad_last']
+           'load_speech', 'AudioTextProcessor', 'text_ids', 'SpeechCollator', 'pad_last']
 
 # %% ../nbs/06_data.ipynb #d58dc397
 import inspect, json, random
@@ -221,11 +221,11 @@ class AudioTextProcessor(AudioTextProcessor):
         after:str|None=None, # likewise
     ) -> list[int]:
         "Prompt, `n` placeholders, prompt or start token: all that stands before the model's own words"
-        ids, tok = lambda text: tok_ids(self.tokenizer, text), self.tokenizer
+        ids, tok = lambda text: text_ids(self.tokenizer, text), self.tokenizer
         start = tok.eos_token_id if tok.bos_token_id is None else tok.bos_token_id
         return ids(self.before if before is None else before) + [self.audio_token_id] * n + (ids(self.after if after is None else after) or [start])
 
-def tok_ids(tokenizer, text:str) -> list[int]:
+def text_ids(tokenizer, text:str) -> list[int]:
     "Ids of `text`, without the tokens that a tokenizer adds by itself"
     ids = tokenizer(text, add_special_tokens=False).input_ids if text else []
     return ids[1:] if ids and ids[0] == tokenizer.bos_token_id else ids
@@ -252,10 +252,10 @@ class SpeechCollator:
     def token_ids(self, text:str) -> list[int]:
         "Ids of the words and the end token, without a start token; unknown words, and no words, are an error"
         tok = self.processor.tokenizer
-        ids = tok_ids(tok, text)
+        ids = text_ids(tok, text)
         if not ids: raise ValueError('text: it is empty; leave recordings without words out')
         if tok.unk_token_id in ids:
-            unknown = [w for w in text.split() if tok.unk_token_id in tok_ids(tok, w)]
+            unknown = [w for w in text.split() if tok.unk_token_id in text_ids(tok, w)]
             raise ValueError(f'text: {unknown[0]!r} in {text!r} is not in the tokenizer; this model can only learn words made of its {len(tok)} tokens')
         return ids + [tok.eos_token_id]
 

@@ -15,7 +15,7 @@ from transformers import (AutoConfig, AutoFeatureExtractor, AutoModel, AutoModel
                           PreTrainedModel)
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from .audio import quiet_bands
-from .data import AudioTextProcessor, SpeechCollator, pad_last, tok_ids
+from .data import AudioTextProcessor, SpeechCollator, pad_last
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
 from .fusion import make_fusion
 
@@ -318,7 +318,6 @@ class AudioTextForClassification(AudioTextModel):
     def __init__(self, config:AudioTextConfig, encoder:nn.Module=None, decoder:nn.Module=None):
         super().__init__(config, encoder, getattr(decoder, 'base_model', decoder)) # without a head
         self.score = nn.Linear(config.text_config.hidden_size, config.num_labels, bias=False)
-        self.score._is_hf_initialized = False
         self.post_init()
 
     def get_output_embeddings(self): return None
