@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HEADS', 'layer_shape', 'base_weight', 'LoRALayer', 'thin', 'add_product', 'NF4LoRA', 'LoRALinear', 'row_norms',
-           'LoRAEmbedding', 'top_directions', 'start_from_weight', 'LoRAConfig', 'name_matches', 'linear_layers',
-           'adaptable', 'modalities', 'near_names', 'choose_layers', 'of_modalities', 'shared_names', 'adapter_for',
-           'check_whole', 'weights_before', 'add_lora', 'train_biases', 'count_parameters', 'LoRATable', 'lora_table',
-           'bench_models', 'theirs', 'ours', 'training_step', 'training_memory', 'bench_lora']
+           'LoRAEmbedding', 'top_directions', 'start_from_weight', 'LoRAConfig', 'name_matches', 'is_head',
+           'linear_layers', 'adaptable', 'modalities', 'near_names', 'choose_layers', 'of_modalities', 'shared_names',
+           'adapter_for', 'check_whole', 'weights_before', 'add_lora', 'train_biases', 'count_parameters', 'LoRATable',
+           'lora_table', 'bench_models', 'theirs', 'ours', 'training_step', 'training_memory', 'bench_lora']
 
 # %% ../nbs/04_lora.ipynb #ad5a61c8
 import difflib, math, re, statistics, warnings
@@ -331,17 +331,20 @@ def _by_pattern(name, patterns, default):
     "The value of the first pattern whose regex is the end of `name`"
     return next((v for p, v in patterns.items() if re.fullmatch(rf'(.*\.)?({p})', name)), default)
 
-# %% ../nbs/04_lora.ipynb #33d86f56
+# %% ../nbs/04_lora.ipynb #c9594147
 HEADS = ('lm_head', 'ctc_head', 'proj_out', 'classifier', 'score', 'qa_outputs') # what a head is called where a model does not say which layer it is
+
+def is_head(model:nn.Module, name:str, layer:nn.Module) -> bool:
+    "Whether `layer` makes the model's outputs"
+    head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
+    return layer is head or name.rpartition('.')[2] in HEADS and not re.search(r'(^|[.])\d+[.]', name) # not inside of a layer
 
 def linear_layers(
     model:nn.Module,
 ) -> dict: # name → nn.Linear, NF4Linear or Conv1D
     "Every linear layer but the output head and those inside an adapter"
-    head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
     inside = {id(m) for l in model.modules() if isinstance(l, LoRALayer) for m in l.modules()}
-    is_head = lambda name, m: m is head or name.rpartition('.')[2] in HEADS and not re.search(r'(^|[.])\d+[.]', name) # not inside of a layer
-    return {n: m for n, m in model.named_modules() if adaptable(m) and not isinstance(m, nn.Embedding) and not is_head(n, m) and id(m) not in inside}
+    return {n: m for n, m in model.named_modules() if adaptable(m) and not isinstance(m, nn.Embedding) and not is_head(model, n, m) and id(m) not in inside}
 
 def adaptable(module:nn.Module) -> bool:
     "Whether a layer can carry an adapter"
