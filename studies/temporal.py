@@ -1,0 +1,240 @@
+"""Do adapters that follow the sound beat plain ones on human digits (FSDD) whose rate, noise or silence changes on the way?
+
+    python studies/temporal.py PATH_TO_FSDD              # all of it: learning rates first, then every arm and seed; goes on where it stopped
+    python studies/temporal.py PATH_TO_FSDD --only rank lora --seeds 0 1
+    python studies/temporal.py PATH_TO_FSDD --plan       # measures one step and one test on this machine and says what all of it costs
+    python studies/temporal.py PATH_TO_FSDD --smoke      # a few steps of two arms into a temporary file, the first of them twice: is it deterministic?
+    python studies/temporal.py --table                   # the tables from the runs so far
+
+Question. `temporal` wants 10 % fewer word errors, relative, than plain LoRA on the three uneven tests together, at equal parameters, and no more on the clean one.
+
+Arms. lora, rslora (no gate); constant (gates that hear nothing), noise and shuffle (gates that hear fixed random numbers, or the cues mixed up in time), conv (gated convolution in the
+bottleneck, encoder and projector); scale, rank, route, top1 (gates that hear the sound). Each has an adapter of rank 16 on every linear layer of the NF4 base. Arms with fewer gates get a rank
+more on as many layers as bring them closest to the parameters of `rank` (`top_up`; the scaling of a layer stays what it was).
+
+Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three ways, for every arm.
+Tests: recordings 0 to 4, the same utterances four times: clean, uneven rate, bursts of noise, silences. What changes where depends on the row's number alone.
+
+Learning rates. Every arm gets the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged by the mean WER of the four conditions on recordings
+5 to 9. Test recordings take no part. The gates' `gain`, `hidden` and `context` are the defaults for all arms, chosen without these data.
+
+Evidence. Every row keeps each utterance's errors. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms (a seed means the same data in the same order).
+
+Compute plan. One run is STEPS steps of 16 utterances and four tests of N_TEST utterances; one tuning run is half of that. 10 arms: 50 tuning runs and 10 · seeds runs. --plan
+measures this machine. On the base cdca5ab2ebb1674c, one thread of a busy two-core machine, a step of the smoke run took about 0.7 s and 48 test utterances about 1 s: some 4 minutes a run, 2 a
+tuning run, 5 hours for all with 5 seeds; a larger base costs more in proportion.
+Rows state the fingerprint of the base they were run on, and a table is made for each base.
+"""
+import argparse, dataclasses, datetime, json, os, platform, random, re, statistics, tempfile, time
+from collections import Counter
+from pathlib import Path
+import torch, torchaudio.functional as AF
+from qlora_audio.adapters import adapted_layers, base_fingerprint
+from qlora_audio.audio import Augment
+from qlora_audio.data import SpeechCollator, load_speech
+from qlora_audio.lora import LoRAConfig, add_lora, count_parameters
+from qlora_audio.quantize import NF4Config
+from qlora_audio.speech import load_base
+from qlora_audio.temporal import UNEVEN, TemporalConfig, add_temporal_lora, gate_parameters
+from qlora_audio.training import TUNE_AUGMENT, evaluate, finetune
+
+RESULTS = Path(__file__).with_suffix('.jsonl')
+R, ALPHA, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 32, 300, 16, 1500, 200, (0, 1, 2, 3, 4), (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), 100
+TESTS = ('clean', *UNEVEN)
+ARMS = dict(lora=None, rslora=None, constant=TemporalConfig('rank', cues=()), noise=TemporalConfig('rank', control='noise'), shuffle=TemporalConfig('rank', control='shuffle'),
+            conv=TemporalConfig('conv', where=('encoder', 'fusion')), scale=TemporalConfig('scale'), rank=TemporalConfig('rank'), route=TemporalConfig('route'), top1=TemporalConfig('route', hard=True))
+
+
+@dataclasses.dataclass
+class UnevenAugment(Augment):
+    "The usual changes, and in half of the rows one of the three uneven ones"
+    uneven_p:float = 0.5
+    def sound(self, wave, sampling_rate):
+        wave = super().sound(wave, sampling_rate)
+        if torch.rand(()).item() >= self.uneven_p: return wave
+        rng = random.Random(int(torch.randint(1 << 30, ())))
+        return UNEVEN[rng.choice(list(UNEVEN))](wave, sampling_rate, rng)
+
+
+def make(arm, seed, pattern=None):
+    "The 4-bit base with the adapters of an arm"
+    model, alphas = load_base(quantize=NF4Config()), {n: ALPHA * r / R for n, r in (pattern or {}).items()} if arm != 'rslora' else {}
+    torch.manual_seed(seed)
+    config = LoRAConfig(r=R, lora_alpha=ALPHA, use_rslora=arm == 'rslora', rank_pattern=pattern or {}, alpha_pattern=alphas)
+    return add_lora(model, config) if ARMS[arm] is None else add_temporal_lora(model, config, ARMS[arm])
+
+
+def top_up(arm):
+    "Name of a layer → its larger rank, so that the arm has about as many parameters as `rank`"
+    wanted, model, pattern = count_parameters(make('rank', 0))['trainable'], make(arm, 0), {}
+    missing, more = wanted - count_parameters(model)['trainable'], ARMS[arm].k if arm in ('route', 'top1') else 1
+    for name, layer in sorted(adapted_layers(model).items(), key=lambda kv: -(kv[1].in_features + kv[1].out_features)):
+        gate = layer.lora_gate.weight.numel() // R + 1 if arm in ('constant', 'conv') and hasattr(layer, 'lora_gate') else 0
+        cost = more * (layer.in_features + layer.out_features + gate)
+        if cost <= missing: pattern[re.escape(name)], missing = R + more, missing - cost
+    return pattern
+
+
+def development(path, folder):
+    "A view of FSDD in which recordings 10 and up are for training and 5 to 9 are the test; the real test recordings are not in it"
+    source = Path(path)/'recordings' if (Path(path)/'recordings').is_dir() else Path(path)
+    for file in source.glob('[0-9]_*_*.wav'):
+        digit, speaker, index = file.stem.rsplit('_', 2)
+        if (i := int(index)) >= 5: os.symlink(file.resolve(), Path(folder)/f'{digit}_{speaker}_{i - 5 if i < 10 else i}.wav')
+    return folder
+
+
+def tests(path, n):
+    "Condition → rows: the same utterances, changed in each of the ways"
+    data = load_speech(f'fsdd:{path}', 'test', n=n, seed=0)
+    rows, out = [data[i] for i in range(len(data))], {}
+    for name in TESTS:
+        out[name] = []
+        for i, row in enumerate(rows):
+            wave, rate = torch.as_tensor(row['audio']['array'], dtype=torch.float32), row['audio']['sampling_rate']
+            if name != 'clean': wave = UNEVEN[name](wave, rate, random.Random(f'{name} {i}'))
+            out[name].append(dict(row, audio=dict(array=wave.numpy(), sampling_rate=rate), duration=len(wave) / rate))
+    return out
+
+
+def errors(model, rows):
+    "Word errors and words of each utterance, in the order of `rows`"
+    order = sorted(range(len(rows)), key=lambda i: rows[i]['duration']) # as `evaluate` goes
+    got = evaluate(model, rows)
+    wrong = dict(zip(order, (AF.edit_distance(r.split(), h.split()) for r, h in zip(got['references'], got['hypotheses'], strict=True)), strict=True))
+    return [wrong[i] for i in range(len(rows))]
+
+
+def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
+    "One run as a row"
+    start, fingerprint = time.time(), base_fingerprint(load_base(quantize=NF4Config()))
+    with tempfile.TemporaryDirectory() as folder:
+        home = development(path, folder) if kind == 'tune' else path
+        data, test = load_speech(f'fsdd:{home}', 'train', n=n_train, seed=seed), tests(home, n_test)
+        train = [data[i] for i in range(len(data))]
+    model = load_base(quantize=NF4Config()) if kind == 'base' else make(arm, seed, top_up(arm))
+    if kind != 'base':
+        augment = UnevenAugment(**dataclasses.asdict(TUNE_AUGMENT))
+        finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, augment), steps=steps, batch_size=BATCH, lr=lr, seed=seed, desc=f'{kind} {arm} seed {seed} lr {lr:g}')
+    trained, words = time.time() - start, [len(r['text'].split()) for r in test['clean']]
+    wrong = {name: errors(model, rows) for name, rows in test.items()}
+    gates = gate_parameters(model)['gates'] if kind != 'base' and ARMS[arm] else 0
+    return dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=steps, base=fingerprint, wer={n: sum(e) / sum(words) for n, e in wrong.items()}, trainable=count_parameters(model)['trainable'] if kind != 'base' else 0,
+                gates=gates, seconds=round(trained), test_seconds=round(time.time() - start - trained), threads=torch.get_num_threads(), n_train=n_train, n_test=n_test,
+                date=datetime.date.today().isoformat(), machine=f'{platform.machine()}, {os.cpu_count()} cores', torch=torch.__version__, words=words, errors=wrong)
+
+
+KEY = ('kind', 'arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')
+
+def read(file): return [json.loads(l) for l in Path(file).read_text().splitlines()] if Path(file).exists() else []
+
+def run_once(file, path, kind, arm, seed, lr, steps, fingerprint, n_train=N_TRAIN, n_test=N_TEST):
+    "The row of a run: from the file if it is there, else made and appended"
+    key = (kind, arm, seed, lr, steps, fingerprint, n_train, n_test)
+    for row in read(file):
+        if tuple(row[k] for k in KEY) == key: return row
+    row = one(path, kind, arm, seed, lr, steps, n_train, n_test)
+    with open(file, 'a') as f: f.write(json.dumps(row) + '\n')
+    print({k: v for k, v in row.items() if k not in ('words', 'errors')}, flush=True)
+    return row
+
+
+def study(file, path, arms, seeds, steps, lrs=LRS, **sizes):
+    "Learning rates, then every arm seed by seed"
+    fingerprint, chosen = base_fingerprint(load_base(quantize=NF4Config())), {}
+    run_once(file, path, 'base', 'base', 0, 0., 0, fingerprint, **sizes)
+    for arm in arms:
+        tried = [run_once(file, path, 'tune', arm, TUNING_SEED, lr, max(steps // 2, 1), fingerprint, **sizes) for lr in lrs]
+        chosen[arm] = min(tried, key=lambda r: (statistics.mean(r['wer'].values()), r['lr']))['lr']
+    for seed in seeds:
+        for arm in arms: run_once(file, path, 'run', arm, seed, chosen[arm], steps, fingerprint, **sizes)
+
+
+def better(rows, than, names, draws=10_000):
+    "By how much fewer errors, in %, `rows` make than `than` on the tests `names`, with the 95 % interval of a paired bootstrap over utterances and seeds"
+    a, b = ({r['seed']: torch.tensor([r['errors'][n] for n in names]).sum(0).double() for r in rs} for rs in (rows, than))     # seed → (utterances,)
+    seeds = sorted(a.keys() & b.keys())
+    if not seeds: return None
+    a, b, g = torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds]), torch.Generator().manual_seed(0)
+    fall = lambda x, y: 100 * (1 - x / y.clamp_min(1))
+    n, which = a.shape[1], torch.randint(len(seeds), (draws, len(seeds)), generator=g)
+    counts = torch.stack([torch.bincount(torch.randint(n, (n,), generator=g), minlength=n) for _ in range(draws)]).double()       # (draws, utterances): how often each was drawn
+    of = lambda e: (counts @ e.T).gather(1, which).sum(1)
+    low, high = fall(of(a), of(b)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return fall(a.sum(), b.sum()).item(), low, high, len(seeds)
+
+
+def table(rows):
+    "Markdown: for each base, WER of every arm on every test, and how much lower than lora's"
+    out = []
+    for base in dict.fromkeys(r['base'] for r in rows):
+        mine = [r for r in rows if r['base'] == base]
+        runs = [r for r in mine if r['kind'] == 'run']
+        size = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
+        runs = [r for r in runs if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
+        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | below lora, uneven (95 %) | below lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|']
+        for r in mine:
+            if r['kind'] == 'base': out.append('| none | - | - | ' + ' | '.join(f"{r['wer'][t]:.1%}" for t in TESTS) + ' | - | - | - | - |')
+        plain = [r for r in runs if r['arm'] == 'lora']
+        for arm in ARMS:
+            if not (of := [r for r in runs if r['arm'] == arm]): continue
+            said = []
+            for names in (tuple(UNEVEN), ('clean',)):
+                got = better(of, plain, names) if arm != 'lora' and plain else None
+                said.append(f'{got[0]:.1f} % ({got[1]:.1f} to {got[2]:.1f})' if got else '-')
+            cells = [f"{statistics.mean(r['wer'][t] for r in of):.1%}" for t in TESTS]
+            out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {said[0]} | {said[1]} | {of[0]['lr']:g} | {len(of)} |")
+        if tuned := [r for r in mine if r['kind'] == 'tune']:
+            lrs = sorted({r['lr'] for r in tuned})
+            out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
+            for arm in ARMS:
+                cells = [next((f"{statistics.mean(r['wer'].values()):.1%}" for r in tuned if r['arm'] == arm and r['lr'] == lr), '-') for lr in lrs]
+                if set(cells) != {'-'}: out.append(f'| {arm} | {" | ".join(cells)} |')
+        out.append('')
+    return '\n'.join(out)
+
+
+def plan(path, arms, seeds, steps):
+    "What all of it costs, from a few steps and a small test on this machine"
+    cost = {}
+    for arm in ('lora', 'rank'):
+        short, longer = (one(path, 'run', arm, 0, 1e-3, n, 200, 40) for n in (2, 12))
+        cost[arm] = (longer['seconds'] - short['seconds']) / 10, longer['test_seconds'] / 40
+    step, heard = (max(c[i] for c in cost.values()) for i in (0, 1))
+    run = steps * step + N_TEST * heard
+    n_runs, n_tuning = len(arms) * len(seeds), len(arms) * len(LRS)
+    print(f'a step {step:.2f} s, one utterance in four tests {heard:.2f} s, {torch.get_num_threads()} threads: a run {run / 60:.1f} min; {n_tuning} tuning runs {n_tuning * run / 7200:.1f} h, {n_runs} runs {n_runs * run / 3600:.1f} h')
+
+
+def smoke(path):
+    "Two arms and a repetition, small: rows, resuming, determinism, the table"
+    sizes = dict(n_train=60, n_test=12)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'rows.jsonl'
+        study(file, path, ('lora', 'rank'), (0, 1), 4, lrs=(1e-3, 2e-3), **sizes)
+        rows = read(file)
+        study(file, path, ('lora', 'rank'), (0, 1), 4, lrs=(1e-3, 2e-3), **sizes)
+        assert read(file) == rows, 'a finished run was repeated'
+        first = next(r for r in rows if r['kind'] == 'run')
+        again = one(path, 'run', first['arm'], first['seed'], first['lr'], 4, **sizes)
+        assert again['errors'] == first['errors'], 'the same run gave other errors'
+        print(table(rows))
+    print('parameters:', {arm: count_parameters(make(arm, 0, top_up(arm)))['trainable'] for arm in ARMS})
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('path', nargs='?')
+    p.add_argument('--only', nargs='*', choices=list(ARMS), default=list(ARMS), help='arms')
+    p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
+    p.add_argument('--steps', type=int, default=STEPS)
+    p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
+    p.add_argument('--results', type=Path, default=RESULTS)
+    for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.table: print(table(read(a.results))); raise SystemExit
+    if not a.path: p.error('PATH_TO_FSDD is missing')
+    if a.smoke: smoke(a.path)
+    elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
+    else: study(a.results, a.path, a.only, a.seeds, a.steps)
