@@ -1,0 +1,186 @@
+"""How many frames can be left out of human digits (FSDD), by which rule, and does it help to know what 4 bits will do to a frame?
+
+    python studies/frames.py PATH_TO_FSDD                # all of it: adapters, every rule without training, then rules trained with the adapter; goes on where it stopped
+    python studies/frames.py PATH_TO_FSDD --only uniform pool novelty --keep 0.5 --seeds 0
+    python studies/frames.py PATH_TO_FSDD --plan         # measures one step and one test on this machine and says what all of it costs
+    python studies/frames.py PATH_TO_FSDD --smoke        # a few steps and rules into a temporary file: rows, resuming, determinism, the table
+    python studies/frames.py --table                     # the tables from the runs so far
+
+Question. `select_frames` wants half of the frames at a relative loss of at most 1 %, and rules that mind the 4 bits (kept, merged) ahead of the same rule without.
+
+Rules. uniform, random, energy, structure (spectral entropy), flux, novelty: the others are dropped. pool (average pooling), similarity (adjacent merging, A-ToMe's idea), novelty+merge: the others are merged into them.
+similarity+kept, similarity+merged: minding the 4 bits; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
+4-bit layers. The base has no CTC head, so blank removal is not among them.
+
+Two halves. free: an adapter of rank 16 is trained on all frames, one a seed, and frames are left out afterwards. trained: the adapter is trained with half of the frames left out, from the start.
+
+Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker. Test: recordings 0 to 4. Errors are predicted after 8 batches of 16 training utterances: the 4-bit base with its adapter against the 16-bit
+base with the same adapter (trained: without adapters, before training).
+
+Learning rates. The adapter of the free half, and every rule of the trained half, get the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged on recordings 5 to 9. Test recordings take no part.
+
+Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
+
+Compute plan. free: 5 adapters of STEPS steps of 16 utterances, 3 tuning runs of half that, and tests of N_TEST utterances: 12 rules, 4 shares, 2 places, 5 seeds, 480 tests. trained: 7 rules in 2 places, 42 tuning runs and 70 runs. --plan fills in this machine.
+Rows state the fingerprint of the base they were run on, and a table is made for each base.
+"""
+import argparse, statistics, tempfile, time
+from collections import Counter
+from pathlib import Path
+import torch
+from paired import better, development, errors, read, run_once, said
+from qlora_audio.adapters import base_fingerprint, load_adapter, quantized_fingerprint, save_adapter
+from qlora_audio.data import SpeechCollator, load_speech
+from qlora_audio.frames import forward_flops, select_all, select_frames
+from qlora_audio.lora import LoRAConfig, add_lora
+from qlora_audio.quantize import NF4Config
+from qlora_audio.speech import load_base
+from qlora_audio.training import TUNE_AUGMENT, finetune
+
+RESULTS = Path(__file__).with_suffix('.jsonl')
+STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, KEEP, LRS, TUNING_SEED = 300, 16, 1500, 300, (0, 1, 2, 3, 4), (.75, .5, .35, .25), (1e-3, 2e-3, 4e-3), 100
+MERGE = dict(by='similarity', mode='merge')
+RULES = dict(uniform=dict(by='uniform'), random=dict(by='random'), energy=dict(by='energy'), structure=dict(by='structure'), flux=dict(by='flux'), novelty=dict(by='novelty'),
+             pool=dict(by='uniform', mode='merge'), similarity=MERGE, error=dict(by='error', mode='merge')) | {
+             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'learned': dict(by='learned', mode='merge')}
+FREE, TRAINED = tuple(r for r in RULES if r != 'learned'), ('all', 'uniform', 'pool', 'novelty', 'similarity', 'similarity+kept', 'similarity+merged', 'learned')
+
+
+def minds(rule): return rule in RULES and (RULES[rule].get('mind') or RULES[rule]['by'] == 'error')
+
+
+def sounds(home, split, n, seed): return (lambda d: [d[i] for i in range(len(d))])(load_speech(f'fsdd:{home}', split, n=n, seed=seed))
+
+
+def calibration(model, rows): return [SpeechCollator(model.processor, select_all(model).num_audio_tokens)(rows[i * BATCH:(i + 1) * BATCH]) for i in range(8)]
+
+
+def tested(model, test):
+    "WER, errors of each utterance, operations and seconds"
+    wrong, seconds = errors(model.eval(), test)
+    words, p = [len(r['text'].split()) for r in test], model.processor
+    flops = [forward_flops(model, p.features(p.wave(r['audio']))[1], len(p.tokenizer(r['text']).input_ids))['all'] for r in test[:50]]
+    return dict(wer=sum(wrong) / sum(words), gflops=round(statistics.mean(flops) / 1e9, 4), test_seconds=round(seconds, 2), words=words, errors=wrong)
+
+
+def select(model, rule, keep, place, original=None, batches=None):
+    if rule == 'all': return select_all(model)
+    return select_frames(model, keep, place=place, **RULES[rule], **(dict(original=original, batches=batches) if minds(rule) else {}))
+
+
+def trained(path, kind, rule, keep, place, seed, lr, steps, n_train, n_test, folder=None):
+    "An adapter trained with a rule, or with all frames, and its test; saved if a folder is given"
+    with tempfile.TemporaryDirectory() as view:
+        home = development(path, view) if kind == 'tune' else path
+        train, test = sounds(home, 'train', n_train, seed), sounds(home, 'test', n_test, 0)
+    torch.manual_seed(seed)
+    model = add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32))
+    select(model, rule, keep, place, load_base() if minds(rule) else None, calibration(model, train))
+    start = time.time()
+    finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, TUNE_AUGMENT), steps=steps, batch_size=BATCH, lr=lr, seed=seed, desc=f'{kind} {rule} {place} seed {seed} lr {lr:g}')
+    seconds = time.time() - start
+    if folder: save_adapter(model, folder, overwrite=True)
+    return dict(seconds=round(seconds), **tested(model, test))
+
+
+def free(path, rule, keep, place, seed, folder, n_train, n_test):
+    "The test of a rule on an adapter that was trained on all frames"
+    train, test = sounds(path, 'train', n_train, seed), sounds(path, 'test', n_test, 0)
+    model = load_adapter(load_base(quantize=NF4Config()), folder)
+    select(model, rule, keep, place, load_adapter(load_base(), folder) if minds(rule) else None, calibration(model, train))
+    return tested(model, test)
+
+
+def fingerprint():
+    base = load_base(quantize=NF4Config())
+    return f'{base_fingerprint(base)}-{quantized_fingerprint(base)}'
+
+
+def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('free', 'trained'), lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
+    "Adapters on all frames, rules without training, and rules with it"
+    base = fingerprint()
+    key = lambda kind, rule, keep, place, seed, lr, n: dict(kind=kind, rule=rule, keep=keep, place=place, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=n_test)
+    train = lambda kind, rule, keep, place, seed, lr, n, folder=None: run_once(file, key(kind, rule, keep, place, seed, lr, n), lambda: trained(path, kind, rule, keep, place, seed, lr, n, n_train, n_test, folder))
+    rate = lambda rule, place: min((train('tune', rule, 1. if rule == 'all' else .5, place, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs), key=lambda r: (r['wer'], r['lr']))['lr']
+    best = rate('all', '-')
+    for seed in seeds:
+        folder = Path(adapters)/f'{base}_{best:g}_{steps}_{n_train}_{seed}'
+        if not folder.exists() and any(r['kind'] == 'trained' and r['rule'] == 'all' and r['seed'] == seed and r['base'] == base for r in read(file)): # rows without their adapter: made again, the same
+            trained(path, 'trained', 'all', 1., '-', seed, best, steps, n_train, n_test, folder)
+        train('trained', 'all', 1., '-', seed, best, steps, folder)
+        for rule, keep, place in ((r, k, p) for r in rules if r in FREE and 'free' in halves for k in keeps for p in places):
+            run_once(file, key('free', rule, keep, place, seed, best, steps), lambda: free(path, rule, keep, place, seed, folder, n_train, n_test))
+    for rule, place in ((r, p) for r in rules if r in TRAINED[1:] and 'trained' in halves for p in places):
+        lr = rate(rule, place)
+        for seed in seeds: train('trained', rule, .5, place, seed, lr, steps)
+
+
+def table(rows):
+    "Markdown: for each base, WER, operations and time of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
+    out = []
+    for base in dict.fromkeys(r['base'] for r in rows):
+        mine = [r for r in rows if r['base'] == base and r['kind'] != 'tune']
+        size = Counter((r['steps'], r['n_train'], r['n_test']) for r in mine).most_common(1)
+        mine = [r for r in mine if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
+        every = [r for r in mine if r['rule'] == 'all']
+        out += [f'Base {base}' + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else ''), '',
+                '| training | place | kept | rule | WER | operations | time | fewer errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 11 + '|']
+        of = lambda *k: [r for r in mine if (r['kind'], r['place'], r['keep'], r['rule']) == k]
+        for kind, place, keep, rule in sorted({(r['kind'], r['place'], r['keep'], r['rule']) for r in mine if r['rule'] != 'all'}, key=lambda k: (k[0], k[1], -k[2], list(RULES).index(k[3]))):
+            rs, plain = of(kind, place, keep, rule), of(kind, place, keep, rule.partition('+')[0]) if minds(rule) and '+' in rule else None
+            against = [said(better(rs, other)) if other else '-' for other in (every, rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
+            share = lambda field: f"{statistics.mean(r[field] for r in rs) / statistics.mean(r[field] for r in every):.0%}" if every else '-'
+            out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share('gflops')} | {share('test_seconds')} | {' | '.join(against)} | {len(rs)} |")
+        if tuned := [r for r in rows if r['base'] == base and r['kind'] == 'tune']:
+            lrs = sorted({r['lr'] for r in tuned})
+            out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| place | rule | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 2) + '|']
+            for place, rule in dict.fromkeys((r['place'], r['rule']) for r in tuned):
+                out.append(f'| {place} | {rule} | ' + ' | '.join(next((f"{r['wer']:.1%}" for r in tuned if (r['place'], r['rule'], r['lr']) == (place, rule, lr)), '-') for lr in lrs) + ' |')
+        out.append('')
+    return '\n'.join(out)
+
+
+def plan(path, rules, keeps, places, seeds, steps):
+    "What all of it costs, from a few steps and a small test on this machine"
+    short, longer = (trained(path, 'trained', 'all', 1., '-', 0, 1e-3, n, 200, 40) for n in (2, 12))
+    step, heard = (longer['seconds'] - short['seconds']) / 10, longer['test_seconds'] / 40
+    run, n_free, n_rules = steps * step + N_TEST * heard, len([r for r in rules if r in FREE]) * len(keeps) * len(places) * len(seeds), len([r for r in rules if r in TRAINED[1:]]) * len(places)
+    print(f'a step {step:.2f} s, {torch.get_num_threads()} threads: a run {run / 60:.1f} min; free: {len(LRS)} tuning runs, {len(seeds)} runs and {n_free} tests {(len(LRS) * run / 2 + len(seeds) * run + n_free * N_TEST * heard) / 3600:.1f} h; '
+          f'trained: {n_rules * len(LRS)} tuning runs and {n_rules * len(seeds)} runs {n_rules * run * (len(LRS) / 2 + len(seeds)) / 3600:.1f} h')
+
+
+def smoke(path):
+    "Some rules, small: rows, resuming, determinism, the table"
+    with tempfile.TemporaryDirectory() as folder:
+        file, how = Path(folder)/'rows.jsonl', dict(lrs=(1e-3,), n_train=128, n_test=8)
+        go = lambda: study(file, path, ('uniform', 'similarity', 'similarity+merged', 'learned'), (.5,), ('fusion', 'encoder'), (0,), 3, folder, **how)
+        go()
+        rows = read(file)
+        go()
+        assert read(file) == rows, 'a finished run was repeated'
+        first = next(r for r in rows if r['kind'] == 'trained' and r['rule'] == 'learned')
+        again = trained(path, 'trained', 'learned', .5, first['place'], 0, first['lr'], 3, 128, 8)
+        assert again['errors'] == first['errors'], 'the same run gave other errors'
+        print(table(rows))
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('path', nargs='?')
+    p.add_argument('--only', nargs='*', choices=list(RULES), default=list(RULES), help='rules')
+    p.add_argument('--keep', nargs='*', type=float, default=KEEP, help='shares of the frames, without training')
+    p.add_argument('--places', nargs='*', choices=('fusion', 'encoder'), default=('fusion', 'encoder'))
+    p.add_argument('--halves', nargs='*', choices=('free', 'trained'), default=('free', 'trained'))
+    p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
+    p.add_argument('--steps', type=int, default=STEPS)
+    p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
+    p.add_argument('--results', type=Path, default=RESULTS)
+    p.add_argument('--adapters', type=Path, default=Path('runs/frames'), help='where adapters trained on all frames are kept')
+    for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.table: print(table(read(a.results))); raise SystemExit
+    if not a.path: p.error('PATH_TO_FSDD is missing')
+    if a.smoke: smoke(a.path)
+    elif a.plan: plan(a.path, a.only, a.keep, a.places, a.seeds, a.steps)
+    else: study(a.results, a.path, a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, a.halves)

@@ -1,0 +1,61 @@
+"What the studies of ranks and frames share: development data, errors of each utterance, rows in a file, and paired intervals"
+import datetime, json, os, platform, time
+from functools import lru_cache
+from pathlib import Path
+import torch, torchaudio.functional as AF
+from qlora_audio.training import evaluate
+
+
+def development(path, folder):
+    "A view of FSDD in which recordings 10 and up are for training and 5 to 9 are the test; the real test recordings are not in it"
+    source = Path(path)/'recordings' if (Path(path)/'recordings').is_dir() else Path(path)
+    for file in source.glob('[0-9]_*_*.wav'):
+        digit, speaker, index = file.stem.rsplit('_', 2)
+        if (i := int(index)) >= 5: os.symlink(file.resolve(), Path(folder)/f'{digit}_{speaker}_{i - 5 if i < 10 else i}.wav')
+    return folder
+
+
+def errors(model, rows):
+    "Word errors of each utterance, in the order of `rows`, and the seconds that it took"
+    order, start = sorted(range(len(rows)), key=lambda i: rows[i]['duration']), time.time() # as `evaluate` goes
+    got = evaluate(model, rows)
+    seconds = time.time() - start
+    wrong = dict(zip(order, (AF.edit_distance(r.split(), h.split()) for r, h in zip(got['references'], got['hypotheses'], strict=True)), strict=True))
+    return [wrong[i] for i in range(len(rows))], seconds
+
+
+def machine(): return dict(date=datetime.date.today().isoformat(), machine=f'{platform.machine()}, {os.cpu_count()} cores', threads=torch.get_num_threads(), torch=torch.__version__)
+
+
+def read(file): return [json.loads(l) for l in Path(file).read_text().splitlines()] if Path(file).exists() else []
+
+
+def run_once(file, key, make):
+    "The row whose fields are those of `key`: from the file if it is there, else `key | make()`, appended"
+    for row in read(file):
+        if all(row.get(k) == v for k, v in key.items()): return row
+    row = key | make() | machine()
+    with open(file, 'a') as f: f.write(json.dumps(row) + '\n')
+    print({k: v for k, v in row.items() if k not in ('words', 'errors', 'ranks')}, flush=True)
+    return row
+
+
+@lru_cache
+def drawn(n, seeds, draws):
+    "Which seeds each draw has, and how often it has each of n utterances"
+    g = torch.Generator().manual_seed(0)
+    return torch.randint(seeds, (draws, seeds), generator=g), torch.stack([torch.bincount(torch.randint(n, (n,), generator=g), minlength=n) for _ in range(draws)]).double()
+
+
+def better(rows, than, draws=10_000):
+    "By how much fewer errors, in %, `rows` make than `than`, with the 95 % interval of a paired bootstrap over utterances and seeds; None without a common seed"
+    a, b = ({r['seed']: torch.tensor(r['errors']).double() for r in rs} for rs in (rows, than))                                  # seed → (utterances,)
+    if not (seeds := sorted(a.keys() & b.keys())): return None
+    a, b = torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds])
+    which, counts = drawn(a.shape[1], len(seeds), draws)
+    fall, of = lambda x, y: 100 * (1 - x / y.clamp_min(1)), lambda e: (counts @ e.T).gather(1, which).sum(1)
+    low, high = fall(of(a), of(b)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return fall(a.sum(), b.sum()).item(), low, high, len(seeds)
+
+
+def said(got): return f'{got[0]:.1f} % ({got[1]:.1f} to {got[2]:.1f})' if got else '-'
