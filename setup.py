@@ -17,7 +17,7 @@ setup(
     package_data={cfg['lib_path']: ['base/*']}, include_package_data=True,
     python_requires=f">={cfg['min_python']},<3.14",
     install_requires=split('requirements'),
-    extras_require=dict(speech=split('speech_requirements'), dev=split('dev_requirements') + split('speech_requirements')),
+    extras_require=dict(speech=split('speech_requirements'), widgets=split('widgets_requirements'), dev=split('dev_requirements') + split('speech_requirements')),
     entry_points=dict(console_scripts=split('console_scripts'), nbdev=[f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]),
     zip_safe=False,
 )
