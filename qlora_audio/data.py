@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['DIGITS', 'SUFFIXES', 'TABLE_VERSION', 'CACHE_FROM', 'logger', 'HUB_COLUMNS', 'LOADERS', 'PROCESSOR_FILE',
-           'NORMALIZERS', 'parse_spec', 'as_speech', 'load_fsdd', 'hold_out', 'inside', 'listing', 'cut_off',
-           'check_row', 'cache_folder', 'cached', 'corpus', 'load_folder', 'keep_split', 'written', 'normalize',
-           'load_librispeech', 'load_commonvoice', 'load_ljspeech', 'read_manifest', 'load_manifest', 'load_hub',
-           'load_speech', 'check_splits', 'AuditReport', 'audit_data', 'AudioTextProcessor', 'text_ids',
-           'SpeechCollator', 'pad_last', 'LengthBatchSampler', 'padding_share', 'basic_normalizer', 'error_rates']
+           'NORMALIZERS', 'parse_spec', 'as_speech', 'load_fsdd', 'hold_out', 'inside', 'listing', 'stamp', 'cut_off',
+           'check_row', 'cache_folder', 'cached', 'forget_tables', 'skip_summary', 'corpus', 'load_folder',
+           'keep_split', 'written', 'normalize', 'load_librispeech', 'load_commonvoice', 'load_ljspeech',
+           'read_manifest', 'load_manifest', 'load_hub', 'load_speech', 'check_splits', 'AuditReport', 'audit_data',
+           'AudioTextProcessor', 'text_ids', 'SpeechCollator', 'pad_last', 'LengthBatchSampler', 'padding_share',
+           'basic_normalizer', 'error_rates']
 
 # %% ../nbs/06_data.ipynb #d58dc397
 import csv, hashlib, inspect, io, json, logging, os, random, re, tempfile, unicodedata, zlib
@@ -58,12 +59,15 @@ def as_speech(
 ) -> Dataset: # columns audio, text, speaker, duration; audio is decoded when a row is read
     "Rows as a `datasets.Dataset` whose sound is read only when asked for"
     ds = rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
-    keep, needed = ('text', 'speaker', 'duration'), [k for k in ds.column_names if k not in ('text', 'speaker', 'duration', 'id')]
-    def transform(batch):
-        out = {k: batch[k] for k in keep if k in batch}
-        if all(k in batch for k in needed): out['audio'] = decode(batch, rate)
+    return ds.with_transform(_Heard(decode, rate, [k for k in ds.column_names if k not in ('text', 'speaker', 'duration', 'id')]))
+
+class _Heard:
+    "A batch of rows → what is to be seen of them; an object, since `datasets` takes ten times as long to name a closure"
+    def __init__(self, decode, rate, needed): self.decode, self.rate, self.needed = decode, rate, needed
+    def __call__(self, batch):
+        out = {k: batch[k] for k in ('text', 'speaker', 'duration') if k in batch}
+        if all(k in batch for k in self.needed): out['audio'] = self.decode(batch, self.rate)
         return out
-    return ds.with_transform(transform)
 
 # %% ../nbs/06_data.ipynb #67e680eb
 def load_fsdd(
@@ -134,17 +138,22 @@ def inside(
 
 def listing(
     folder:str|Path,
-) -> dict: # relative path → [bytes, time of change in ns]
+) -> dict: # relative path → its size in bytes and time of change in ns, as text
     "Every file under `folder`; links that lead out of it are an error"
     if not Path(folder).is_dir(): raise FileNotFoundError(f'{folder}: no such folder')
     found, todo = {}, [('', str(folder))]
     while todo:
         prefix, place = todo.pop()
-        for e in os.scandir(place):
-            if e.is_symlink(): inside(folder, prefix + e.name)
-            if e.is_dir(): todo.append((f'{prefix}{e.name}/', e.path))
-            elif e.is_file(): found[prefix + e.name] = [(s := e.stat()).st_size, s.st_mtime_ns]
-    return dict(sorted(found.items()))
+        with os.scandir(place) as entries:
+            for e in entries:
+                if e.is_symlink(): inside(folder, prefix + e.name)
+                if e.is_file(): found[prefix + e.name] = stamp(e.stat())
+                elif e.is_dir(): todo.append((f'{prefix}{e.name}/', e.path))
+    return {name: found[name] for name in sorted(found)}
+
+def stamp(s:os.stat_result) -> str:
+    "Text and not a pair of numbers: ten thousand tuples wake the garbage collector, and with torch loaded that costs as much as the listing"
+    return f'{s.st_size} {s.st_mtime_ns}'
 
 # %% ../nbs/06_data.ipynb #e3c121ee
 def cut_off(
@@ -197,7 +206,7 @@ def check_row(
     return ''
 
 # %% ../nbs/06_data.ipynb #688e3f08
-TABLE_VERSION, CACHE_FROM = 1, 500 # files; smaller corpora are not worth a cached table
+TABLE_VERSION, CACHE_FROM = 2, 500 # files; smaller corpora are not worth a cached table
 logger = logging.getLogger(__name__)
 
 def cache_folder() -> Path:
@@ -206,21 +215,39 @@ def cache_folder() -> Path:
 
 def cached(
     make, # () → list of rows
-    *key, # all that the rows depend on
-    n_files:int, # how many files that is
+    *key, # all that the rows depend on, for JSON
+    files:dict, # and these, from `listing`
 ) -> Dataset: # the rows, from the cache if they are there
-    "The table that `make` gives, made once for the same key"
-    place = cache_folder()/(hashlib.sha256(json.dumps([TABLE_VERSION, *key]).encode()).hexdigest()[:32] + '.arrow')
-    if n_files >= CACHE_FROM and place.is_file():
+    "The table that `make` gives, made once for the same key and files"
+    if len(files) < CACHE_FROM: return Dataset.from_list(make())
+    digest = hashlib.sha256(json.dumps([TABLE_VERSION, *key]).encode())
+    for part in (files, files.values()): digest.update('\0'.join(part).encode(errors='surrogatepass') + b'\0\0')
+    place = cache_folder()/f'{digest.hexdigest()[:32]}.arrow'
+    if place.is_file():
         try: return Dataset.from_file(str(place))
         except Exception: logger.warning('%s: the cached table cannot be read; it is made anew', place)
     ds = Dataset.from_list(make())
-    if n_files < CACHE_FROM: return ds
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as f: # a reader never sees half a table
         with pa.ipc.new_stream(f, ds.data.table.schema) as out: out.write_table(ds.data.table)
     os.replace(f.name, place)
     return ds
+
+def forget_tables() -> int: # how many there were
+    "Remove all cached tables: the next start of any corpus opens its files again"
+    tables = list(cache_folder().glob('*.arrow'))
+    for t in tables: t.unlink(missing_ok=True)
+    return len(tables)
+
+# %% ../nbs/06_data.ipynb #363d27d4
+def skip_summary(
+    data, # from `load_speech`, or any rows
+) -> str: # '' if none was
+    "How many recordings were left out of the data, and why"
+    skipped = getattr(data, 'skipped', [])
+    if not skipped: return ''
+    reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
+    return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
 
 # %% ../nbs/06_data.ipynb #c530be6c
 def corpus(
@@ -239,15 +266,15 @@ def corpus(
         if on_error == 'raise' and (bad := next((r for r in made if r['reason']), None)):
             raise ValueError(f"{bad['files'][0]}: {bad['reason']}; remove it, or use on_error='skip'")
         return made
-    table = cached(make, *key, on_error, files, n_files=len(files))
+    table = cached(make, *key, on_error, files=files)
     reasons = table.data.column('reason').to_pylist()
     skipped = [(i, r) for i, r in zip(table.data.column('id').to_pylist(), reasons) if r] if any(reasons) else []
     if on_error == 'skip' and skipped:
         table = table.select([i for i, r in enumerate(reasons) if not r])
-        logger.warning('%d of %d recordings skipped: %s', len(skipped), len(reasons), dict(Counter(r for _, r in skipped)))
         if not len(table): raise ValueError(f'{key[1]}: every recording has something wrong ({skipped[0][0]}: {skipped[0][1]}, …); run audit_data')
     ds = as_speech(table.remove_columns('reason'), _decode, rate)
     ds.skipped = skipped
+    if on_error == 'skip' and skipped: logger.warning(skip_summary(ds))
     return ds
 
 def _measure(row, on_error):
@@ -266,7 +293,7 @@ def load_folder(
     path:str, # a folder, searched to any depth
     split:str, # 'train' or 'test': one file in ten is for the test, the others for training
     seed:int=0, # which files are in the test
-    rate:int=8_000, # Hz
+    rate:int=16_000, # Hz
     text:str='normalized', # or 'orthographic': as it is written
     speaker_disjoint:bool=False, # hold out speakers (folders), not files
     on_error:str='raise', # or 'skip'
@@ -395,8 +422,8 @@ def load_manifest(
             made.append(row | dict(files=[''], reason='leaves the root'))
     made = [r for r in made if r['split'] == split] if any(r['split'] for r in made) else keep_split(made, split, speaker_disjoint, seed)
     made = [{k: v for k, v in r.items() if k != 'split'} | dict(text=written(r['text'], text)) for r in made]
-    stamps = {f: [s.st_size, s.st_mtime_ns] if (s := os.stat(f) if f and os.path.isfile(f) else None) else None for f in {r['files'][0] for r in made}}
-    return corpus(lambda: made, 'manifest', str(path), split, made, files=dict(sorted(stamps.items())), rate=rate, on_error=on_error)
+    stamps = {f: stamp(os.stat(f)) if f and os.path.isfile(f) else '' for f in sorted({r['files'][0] for r in made})}
+    return corpus(lambda: made, 'manifest', str(path), split, made, files=stamps, rate=rate, on_error=on_error)
 
 # %% ../nbs/06_data.ipynb #c855de54
 HUB_COLUMNS = dict(audio=('audio', 'speech'), text=('text', 'sentence', 'transcription', 'transcript', 'normalized_text'), speaker=('speaker_id', 'speaker', 'client_id'))
@@ -457,11 +484,10 @@ def _hub_table(raw, audio, words, path, rate, on_error):
     table = concatenate_datasets([raw.map(measure, remove_columns=raw.column_names), raw.select_columns(audio).rename_column(audio, 'source')], axis=1)
     skipped = [(str(i), r) for i, r in enumerate(table.data.column('reason').to_pylist()) if r]
     if skipped and on_error == 'raise': raise ValueError(f"{path}, row {skipped[0][0]}: {skipped[0][1]}; use on_error='skip' to leave such rows out")
-    if skipped and on_error == 'skip':
-        logger.warning('%d of %d recordings skipped: %s', len(skipped), len(table), dict(Counter(r for _, r in skipped)))
-        table = table.select(sorted(set(range(len(table))) - {int(i) for i, _ in skipped}))
+    if skipped and on_error == 'skip': table = table.select(sorted(set(range(len(table))) - {int(i) for i, _ in skipped}))
     ds = as_speech(table.remove_columns('reason'), lambda batch, rate: [_hear(a, rate)['audio'] for a in batch['source']], rate)
     ds.skipped = skipped
+    if on_error == 'skip' and skipped: logger.warning(skip_summary(ds))
     return ds
 
 # %% ../nbs/06_data.ipynb #19fe81eb
@@ -489,6 +515,7 @@ def load_speech(
     spec:str, # 'fsdd:PATH', 'librispeech:PATH', 'commonvoice:PATH', 'ljspeech:PATH', 'folder:PATH', 'manifest:FILE', 'hub:ID' or 'synthetic', with options after a '?'
     split:str='train', # 'train' or 'test'; the corpora have others too
     on_error:str='raise', # or 'skip': recordings that cannot be used are left out, counted, and listed in the dataset's `skipped`
+    rate:int|None=None, # Hz of the sound: that of the model it is for (`processor.sampling_rate`); 16,000 if None, the corpus's own 8,000 for fsdd and synthetic
     streaming:bool=False, # an `IterableDataset`: rows in order, none held; see `ShuffledStream` in [06_corpus](06_corpus.ipynb)
     **options, # of the loader, such as `seed` or `n`; those in the spec win
 ) -> Dataset|IterableDataset: # audio {'array' (n_samples,), 'sampling_rate'}, text, speaker, duration in seconds
@@ -501,11 +528,12 @@ def load_speech(
     if bad := [k for k in more if k not in known | {'streaming'} and name != 'synthetic']:
         raise ValueError(f'data: {name} has no option {bad[0]!r}; it has {", ".join(sorted(known - {"path", "split"}))}')
     if on_error not in ('raise', 'skip', 'keep'): raise ValueError(f"on_error: {on_error!r} is not known; use 'raise' or 'skip'")
-    options |= _typed(name, more)
+    options |= ({} if rate is None else dict(rate=rate)) | _typed(name, more)
     streaming, on_error = options.pop('streaming', streaming), options.pop('on_error', on_error)
     if name == 'hub': return load_hub(path, split, streaming=streaming, on_error=on_error, **options)
     if 'on_error' in known: options['on_error'] = 'keep' if streaming and on_error == 'skip' else on_error # a stream finds out as it goes
     ds = LOADERS[name](path, split, **options)
+    if not hasattr(ds, 'skipped'): ds.skipped = []
     return _stream(ds, on_error) if streaming else ds
 
 # %% ../nbs/06_data.ipynb #168412fb
@@ -658,6 +686,7 @@ class SpeechCollator:
         num_audio_tokens, # length of features → audio tokens: the model's own method
         augment:Augment|None=None, # changes to the waveform, and to log-mel frames; None in evaluation
     ):
+        if processor is None: raise ValueError('processor: None; give an AudioTextProcessor, such as AudioTextProcessor.joining(feature_extractor, tokenizer)')
         self.processor, self.num_audio_tokens, self.augment, self.epoch = processor, num_audio_tokens, augment, 0
 
     def set_epoch(self, epoch:int): self.epoch = epoch

@@ -6,10 +6,11 @@
 __all__ = ['STRATEGIES', 'join_processes', 'shard_units', 'check_model', 'check_examples', 'embedding_units', 'shard_model',
            'base_checksum', 'leave_base_out', 'prepare_distributed', 'rows_of', 'token_loss', 'by_first', 'bare',
            'save_training', 'load_training', 'gather_adapter', 'resident_bytes', 'Traffic', 'train_check',
-           'check_worker', 'check_distributed', 'trainer_check', 'DecoderShape', 'distributed_plan']
+           'check_worker', 'check_distributed', 'trainer_check', 'qlora_trainer_check', 'DecoderShape',
+           'distributed_plan']
 
 # %% ../nbs/11_distributed.ipynb #91b5ec1d
-import hashlib, json, os, subprocess, sys, tempfile
+import hashlib, json, math, os, subprocess, sys, tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -328,6 +329,33 @@ def trainer_check(
     trainer.train()
     weights = [v.detach().flatten() for v in adapter_tensors(model).values()]
     return dict(losses=[row['loss'] for row in trainer.state.log_history if 'loss' in row], held=resident_bytes(model)['codes'], adapter=torch.cat(weights).tolist())
+
+# %% ../nbs/11_distributed.ipynb #e3e7408a
+def qlora_trainer_check(
+    folder:str, # checkpoints, and at the end the adapter
+    processes:int=1,
+    steps:int=8,
+    batch_size:int=7, # of all processes together
+    bad_step:int|None=3, # in which the last process has a loss of NaN
+    resume:bool=False,
+) -> dict: # losses by step, steps left out, weights, what this process wrote
+    "As `trainer_check`, on `QLoRATrainer`, without a base that is cut"
+    from qlora_audio.training import Progress, QLoRAArguments, QLoRATrainer
+    if processes > 1: join_processes('gloo')
+    class Spoiled(QLoRATrainer):
+        wrote = ()
+        def compute_loss(self, model, inputs, *args, **kwargs):
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+            return loss * math.nan if self.state.global_step + 1 == bad_step and self.args.process_index == self.args.world_size - 1 else loss
+        def publish(self, made, target): self.wrote += (target.name,); super().publish(made, target)
+    stack = lambda rows: (lambda rows: {k: torch.stack([r[k] for r in rows]) for k in rows[0]})(list(rows))
+    args = QLoRAArguments(folder, max_steps=steps, save_steps=4, batch_size=batch_size, learning_rate=1e-2, lr_scheduler_type='constant', warmup_steps=0, logging_steps=1, use_cpu=True, ddp_backend='gloo' if processes > 1 else None)
+    trainer = Spoiled(model := check_model(), args, check_examples(batch_size * 8), collator=stack)
+    trainer.remove_callback(Progress)
+    trainer.train(resume=resume)
+    gather_adapter(model, Path(folder)/'adapter', overwrite=True)
+    weights = torch.cat([v.detach().flatten() for v in adapter_tensors(model).values()])
+    return dict(losses={h['step']: h['loss'] for h in trainer.state.log_history if 'loss' in h and h['step'] != bad_step}, skipped=trainer.skipped, adapter=weights.tolist(), wrote=trainer.wrote)
 
 # %% ../nbs/11_distributed.ipynb #2e6f4246
 @dataclass
