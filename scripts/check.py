@@ -1,5 +1,5 @@
 "Everything CI runs, one line a check, and the count at the end: `python scripts/check.py [NOTEBOOK ...]`"
-import filecmp, os, shutil, subprocess, sys, tempfile, time, venv
+import filecmp, json, os, re, shutil, subprocess, sys, tempfile, time, venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,6 +52,55 @@ def docs_build():
         made = {p.stem for p in (d/'_proc').rglob('*.ipynb')}
         missing = [p.stem for p in notebooks if p.stem not in made]
         report('docs: every notebook processed', ok and not missing, out + ' missing: ' + ' '.join(missing))
+        lost = [p.stem for p in notebooks if not re.fullmatch(r'# [^\n]+\n\n> [^\n]+\n*', cells(p, 'markdown')[0])]
+        report('docs: title and subtitle alone in the first cell, whose other text nbdev drops', not lost, 'move the introduction into a cell of its own: ' + ' '.join(lost))
+
+def cells(path, kind): return [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
+
+def anchors(text):
+    "What Quarto calls the headings of a page"
+    said = re.findall(r'^#+ (.+)$', re.sub(r'^```.*?^```', '', text, flags=re.M | re.S), re.M)
+    return {re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', re.sub(r'[^\w\s.-]', '', h.lower()))) for h in said}
+
+def links():
+    "Relative links of all pages lead somewhere, and the sidebar has every notebook once"
+    pages = {p: '\n\n'.join(cells(p, 'markdown')) for p in sorted((here/'nbs').glob('*.ipynb'))} | {p: p.read_text(encoding='utf-8') for p in sorted(here.glob('*.md'))}
+    broken = []
+    for page, text in pages.items():
+        for target in re.findall(r'(?<!`)\[[^\]\n]*\]\(([^()\s]+)\)', re.sub(r'```.*?```|`[^`\n]*`(?!\])', '', text, flags=re.S)):
+            file, _, anchor = target.partition('#')
+            to = page if not file else page.parent/file
+            if re.match(r'\w+:', target): continue
+            if not to.exists() or anchor and to.resolve() in {p.resolve() for p in pages} and anchor not in anchors(pages[to.resolve()]): broken.append(f'{page.relative_to(here)}: {target}')
+    listed = re.findall(r'[\w-]+\.ipynb', (here/'_quarto.yml').read_text(encoding='utf-8'))
+    broken += [f'_quarto.yml: {n}' for n in sorted({*listed} ^ {p.name for p in pages if p.suffix == '.ipynb'} | {n for n in listed if listed.count(n) > 1})]
+    report('links lead somewhere, and the sidebar has every notebook', not broken, 'these do not: ' + ', '.join(broken))
+
+PARTS = '''
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, WhisperConfig, WhisperFeatureExtractor, WhisperModel
+words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(['<pad>', '<s>', '</s>', '<unk>', 'one'])}, unk_token='<unk>'))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token='<pad>', bos_token='<s>', eos_token='</s>', unk_token='<unk>')
+ids = dict(vocab_size=5, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+def encoder(folder):
+    WhisperFeatureExtractor().save_pretrained(folder)
+    WhisperModel(WhisperConfig(d_model=64, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, decoder_start_token_id=1, **ids)).save_pretrained(folder)
+def decoder(folder):
+    tokenizer.save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, **ids)).save_pretrained(folder)
+'''
+
+def python_example(python, folder):
+    "The Python of the README exactly as it stands, run in `folder`, where small models lie under the Hub ids that it names"
+    code = '\n'.join(re.findall(r'^```python\n(.*?)^```', (here/'README.md').read_text(encoding='utf-8'), re.M | re.S))
+    named = list(dict.fromkeys(re.findall(r"'(\w[\w.-]*/\w[\w.-]*)'", code))) # encoder first, as in from_parts
+    (folder/'parts.py').write_text(PARTS + ''.join(f'{make}({name!r})\n' for make, name in zip(('encoder', 'decoder'), named)))
+    (folder/'example.py').write_text(code)
+    for script in ('parts.py', 'example.py'):
+        ok, out = run(python, script, cwd=folder)
+        if not ok: break
+    report("the README's Python example runs where only the wheel is installed", ok and bool(code), out)
 
 def package_builds():
     "sdist and wheel, and the wheel alone in an empty environment"
@@ -62,18 +111,30 @@ def package_builds():
         if not ok: return
         wheel = next((Path(d)/'dist').glob('*.whl'))
         venv.create(Path(d)/'empty', with_pip=True)
-        python = Path(d)/'empty'/'bin'/'python'
+        python, size = Path(d)/'empty'/'bin'/'python', 'from qlora_audio.speech import load_base; print(load_base().num_parameters())'
         ok, out = run(python, '-m', 'pip', 'install', '--quiet', wheel)
         if ok: ok, out = run(python.parent/'qlora_audio', '--help', cwd=d)
-        if ok: ok, out = run(python, '-c', 'from qlora_audio.speech import load_base; print(load_base().num_parameters())', cwd=d)
-        report('wheel installs into an empty environment, and its command and base work', ok and '5523456' in out, out)
+        if ok: ok, out = run(python, '-c', size, cwd=d)
+        report('wheel installs into an empty environment, and its command and base work', ok and out.split()[-1] == run(sys.executable, '-c', size)[1].split()[-1], out)
+        if ok: (Path(d)/'example').mkdir(); python_example(python, Path(d)/'example')
+
+def boards():
+    "The widgets in JupyterLab under a headless browser, where there are a browser and playwright"
+    start, (ok, out) = time.time(), run(sys.executable, here/'scripts/widgets_browser.py')
+    if ok and out.strip().startswith('skipped'): return print(f'skip widgets in a browser: {out.strip()[9:]}', flush=True)
+    report('widgets in a browser', ok, out, start)
 
 if __name__ == '__main__':
     unchanged('notebooks are clean', [bin_/'nbdev_clean'])
     unchanged('the package is what the notebooks export', [bin_/'nbdev_export'])
     ok, out = run(sys.executable, here/'scripts/readme.py', '--check')
     report('README is what index gives', ok, out)
+    for script, name in (('version.py', 'one version everywhere'), ('licenses.py', 'LICENSES.md names every dependency and its licence')):
+        ok, out = run(sys.executable, here/'scripts'/script, *(['--check'] if script == 'licenses.py' else []))
+        report(name, ok, out)
+    links()
     with ThreadPoolExecutor(2) as pool: list(pool.map(test_notebook, notebooks))
+    boards()
     docs_build()
     package_builds()
     print(f'{len(passed)} passed, {len(failed)} failed')

@@ -47,6 +47,11 @@ def one(path, method, heard, tested, seed, steps, lr=None):
                 trainable=count_parameters(model)['trainable'], seconds=round(seconds), threads=torch.get_num_threads())
 
 
+def finished():
+    "The runs so far"
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
 def runs(steps, loso_methods, seeds=SEEDS):
     "All (method, heard, tested, seed, steps) of the table"
     for seed in seeds:
@@ -97,7 +102,7 @@ if __name__ == '__main__':
     p.add_argument('--threads', type=int)
     p.add_argument('--table', action='store_true')
     a = p.parse_args()
-    done = [json.loads(l) for l in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    done = finished()
     if a.table: print(table(done), falls(done), sep='\n\n'); raise SystemExit
     if not a.path: p.error('PATH_TO_FSDD is missing')
     if a.threads: torch.set_num_threads(a.threads)
