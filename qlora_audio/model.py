@@ -242,8 +242,8 @@ def bundled_processor(
     **kwargs, # of Hugging Face's `from_pretrained`
 ) -> AudioTextProcessor|None:
     "The feature extractor that lies beside an encoder, and the tokenizer beside a decoder"
-    for part, file in ((encoder, 'preprocessor_config.json'), (decoder, 'tokenizer_config.json')):
-        if isinstance(part, (nn.Module, PreTrainedConfig)) or (Path(part).is_dir() and not (Path(part)/file).is_file()): return None
+    for part, files in ((encoder, ('preprocessor_config.json', 'processor_config.json')), (decoder, ('tokenizer_config.json',))): # the second is what a processor writes
+        if isinstance(part, (nn.Module, PreTrainedConfig)) or (Path(part).is_dir() and not any((Path(part)/f).is_file() for f in files)): return None
     try:
         with quiet_bands(): extractor = AutoFeatureExtractor.from_pretrained(encoder, **kwargs)
         return AudioTextProcessor.joining(extractor, AutoTokenizer.from_pretrained(decoder, **kwargs), window=window)
