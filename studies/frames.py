@@ -28,8 +28,8 @@ import argparse, statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
-from paired import better, development, errors, read, run_once, said
-from qlora_audio.adapters import base_fingerprint, load_adapter, quantized_fingerprint, save_adapter
+from paired import better, development, errors, fingerprint, read, run_once, said
+from qlora_audio.adapters import load_adapter, save_adapter
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.frames import forward_flops, select_all, select_frames
 from qlora_audio.lora import LoRAConfig, add_lora
@@ -89,11 +89,6 @@ def free(path, rule, keep, place, seed, folder, n_train, n_test):
     model = load_adapter(load_base(quantize=NF4Config()), folder)
     select(model, rule, keep, place, load_adapter(load_base(), folder) if minds(rule) else None, calibration(model, train))
     return tested(model, test)
-
-
-def fingerprint():
-    base = load_base(quantize=NF4Config())
-    return f'{base_fingerprint(base)}-{quantized_fingerprint(base)}'
 
 
 def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('free', 'trained'), lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):

@@ -1,8 +1,11 @@
-"What the studies of ranks and frames share: development data, errors of each utterance, rows in a file, and paired intervals"
+"What the studies of the three strategies share: development data, errors of each utterance, rows in a file, and paired intervals"
 import datetime, json, os, platform, time
 from functools import lru_cache
 from pathlib import Path
 import torch, torchaudio.functional as AF
+from qlora_audio.adapters import base_fingerprint, quantized_fingerprint
+from qlora_audio.quantize import NF4Config
+from qlora_audio.speech import load_base
 from qlora_audio.training import evaluate
 
 
@@ -22,6 +25,12 @@ def errors(model, rows):
     seconds = time.time() - start
     wrong = dict(zip(order, (AF.edit_distance(r.split(), h.split()) for r, h in zip(got['references'], got['hypotheses'], strict=True)), strict=True))
     return [wrong[i] for i in range(len(rows))], seconds
+
+
+def fingerprint():
+    "The built-in base in 4 bits, by its shape and by its numbers"
+    base = load_base(quantize=NF4Config())
+    return f'{base_fingerprint(base)}-{quantized_fingerprint(base)}'
 
 
 def machine(): return dict(date=datetime.date.today().isoformat(), machine=f'{platform.machine()}, {os.cpu_count()} cores', threads=torch.get_num_threads(), torch=torch.__version__)

@@ -25,18 +25,19 @@ measures this machine. On the base cdca5ab2ebb1674c, one thread of a busy two-co
 tuning run, 5 hours for all with 5 seeds; a larger base costs more in proportion.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
-import argparse, dataclasses, datetime, json, os, platform, random, re, statistics, tempfile, time
+import argparse, dataclasses, random, re, statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
-import torch, torchaudio.functional as AF
-from qlora_audio.adapters import adapted_layers, base_fingerprint
+import torch
+from paired import better, development, errors, fingerprint, read, run_once, said
+from qlora_audio.adapters import adapted_layers
 from qlora_audio.audio import Augment
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.lora import LoRAConfig, add_lora, count_parameters
 from qlora_audio.quantize import NF4Config
 from qlora_audio.speech import load_base
 from qlora_audio.temporal import UNEVEN, TemporalConfig, add_temporal_lora, gate_parameters
-from qlora_audio.training import TUNE_AUGMENT, evaluate, finetune
+from qlora_audio.training import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 R, ALPHA, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 32, 300, 16, 1500, 200, (0, 1, 2, 3, 4), (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), 100
@@ -75,15 +76,6 @@ def top_up(arm):
     return pattern
 
 
-def development(path, folder):
-    "A view of FSDD in which recordings 10 and up are for training and 5 to 9 are the test; the real test recordings are not in it"
-    source = Path(path)/'recordings' if (Path(path)/'recordings').is_dir() else Path(path)
-    for file in source.glob('[0-9]_*_*.wav'):
-        digit, speaker, index = file.stem.rsplit('_', 2)
-        if (i := int(index)) >= 5: os.symlink(file.resolve(), Path(folder)/f'{digit}_{speaker}_{i - 5 if i < 10 else i}.wav')
-    return folder
-
-
 def tests(path, n):
     "Condition → rows: the same utterances, changed in each of the ways"
     data = load_speech(f'fsdd:{path}', 'test', n=n, seed=0)
@@ -97,17 +89,9 @@ def tests(path, n):
     return out
 
 
-def errors(model, rows):
-    "Word errors and words of each utterance, in the order of `rows`"
-    order = sorted(range(len(rows)), key=lambda i: rows[i]['duration']) # as `evaluate` goes
-    got = evaluate(model, rows)
-    wrong = dict(zip(order, (AF.edit_distance(r.split(), h.split()) for r, h in zip(got['references'], got['hypotheses'], strict=True)), strict=True))
-    return [wrong[i] for i in range(len(rows))]
-
-
 def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
     "One run as a row"
-    start, fingerprint = time.time(), base_fingerprint(load_base(quantize=NF4Config()))
+    start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         home = development(path, folder) if kind == 'tune' else path
         data, test = load_speech(f'fsdd:{home}', 'train', n=n_train, seed=seed), tests(home, n_test)
@@ -117,51 +101,25 @@ def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
         augment = UnevenAugment(**dataclasses.asdict(TUNE_AUGMENT))
         finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, augment), steps=steps, batch_size=BATCH, lr=lr, seed=seed, desc=f'{kind} {arm} seed {seed} lr {lr:g}')
     trained, words = time.time() - start, [len(r['text'].split()) for r in test['clean']]
-    wrong = {name: errors(model, rows) for name, rows in test.items()}
+    wrong = {name: errors(model, rows)[0] for name, rows in test.items()}
     gates = gate_parameters(model)['gates'] if kind != 'base' and ARMS[arm] else 0
-    return dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=steps, base=fingerprint, wer={n: sum(e) / sum(words) for n, e in wrong.items()}, trainable=count_parameters(model)['trainable'] if kind != 'base' else 0,
-                gates=gates, seconds=round(trained), test_seconds=round(time.time() - start - trained), threads=torch.get_num_threads(), n_train=n_train, n_test=n_test,
-                date=datetime.date.today().isoformat(), machine=f'{platform.machine()}, {os.cpu_count()} cores', torch=torch.__version__, words=words, errors=wrong)
+    return dict(wer={n: sum(e) / sum(words) for n, e in wrong.items()}, trainable=count_parameters(model)['trainable'] if kind != 'base' else 0,
+                gates=gates, seconds=round(trained), test_seconds=round(time.time() - start - trained), words=words, errors=wrong)
 
 
-KEY = ('kind', 'arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')
-
-def read(file): return [json.loads(l) for l in Path(file).read_text().splitlines()] if Path(file).exists() else []
-
-def run_once(file, path, kind, arm, seed, lr, steps, fingerprint, n_train=N_TRAIN, n_test=N_TEST):
-    "The row of a run: from the file if it is there, else made and appended"
-    key = (kind, arm, seed, lr, steps, fingerprint, n_train, n_test)
-    for row in read(file):
-        if tuple(row[k] for k in KEY) == key: return row
-    row = one(path, kind, arm, seed, lr, steps, n_train, n_test)
-    with open(file, 'a') as f: f.write(json.dumps(row) + '\n')
-    print({k: v for k, v in row.items() if k not in ('words', 'errors')}, flush=True)
-    return row
-
-
-def study(file, path, arms, seeds, steps, lrs=LRS, **sizes):
+def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
     "Learning rates, then every arm seed by seed"
-    fingerprint, chosen = base_fingerprint(load_base(quantize=NF4Config())), {}
-    run_once(file, path, 'base', 'base', 0, 0., 0, fingerprint, **sizes)
+    base, chosen = fingerprint(), {}
+    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=n_test), lambda: one(path, kind, arm, seed, lr, n, n_train, n_test))
+    run('base', 'base', 0, 0., 0)
     for arm in arms:
-        tried = [run_once(file, path, 'tune', arm, TUNING_SEED, lr, max(steps // 2, 1), fingerprint, **sizes) for lr in lrs]
+        tried = [run('tune', arm, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs]
         chosen[arm] = min(tried, key=lambda r: (statistics.mean(r['wer'].values()), r['lr']))['lr']
     for seed in seeds:
-        for arm in arms: run_once(file, path, 'run', arm, seed, chosen[arm], steps, fingerprint, **sizes)
+        for arm in arms: run('run', arm, seed, chosen[arm], steps)
 
 
-def better(rows, than, names, draws=10_000):
-    "By how much fewer errors, in %, `rows` make than `than` on the tests `names`, with the 95 % interval of a paired bootstrap over utterances and seeds"
-    a, b = ({r['seed']: torch.tensor([r['errors'][n] for n in names]).sum(0).double() for r in rs} for rs in (rows, than))     # seed → (utterances,)
-    seeds = sorted(a.keys() & b.keys())
-    if not seeds: return None
-    a, b, g = torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds]), torch.Generator().manual_seed(0)
-    fall = lambda x, y: 100 * (1 - x / y.clamp_min(1))
-    n, which = a.shape[1], torch.randint(len(seeds), (draws, len(seeds)), generator=g)
-    counts = torch.stack([torch.bincount(torch.randint(n, (n,), generator=g), minlength=n) for _ in range(draws)]).double()       # (draws, utterances): how often each was drawn
-    of = lambda e: (counts @ e.T).gather(1, which).sum(1)
-    low, high = fall(of(a), of(b)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return fall(a.sum(), b.sum()).item(), low, high, len(seeds)
+def summed(rows, names): return [r | dict(errors=[sum(e) for e in zip(*(r['errors'][n] for n in names), strict=True)]) for r in rows]
 
 
 def table(rows):
@@ -178,12 +136,9 @@ def table(rows):
         plain = [r for r in runs if r['arm'] == 'lora']
         for arm in ARMS:
             if not (of := [r for r in runs if r['arm'] == arm]): continue
-            said = []
-            for names in (tuple(UNEVEN), ('clean',)):
-                got = better(of, plain, names) if arm != 'lora' and plain else None
-                said.append(f'{got[0]:.1f} % ({got[1]:.1f} to {got[2]:.1f})' if got else '-')
+            against = [said(better(summed(of, names), summed(plain, names))) if arm != 'lora' and plain else '-' for names in (tuple(UNEVEN), ('clean',))]
             cells = [f"{statistics.mean(r['wer'][t] for r in of):.1%}" for t in TESTS]
-            out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {said[0]} | {said[1]} | {of[0]['lr']:g} | {len(of)} |")
+            out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {' | '.join(against)} | {of[0]['lr']:g} | {len(of)} |")
         if tuned := [r for r in mine if r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
             out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
