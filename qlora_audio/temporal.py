@@ -354,7 +354,7 @@ def hear_first(model, embed, input_ids, input_features=None, feature_lengths=Non
 
 def note_start(model, decoder, args, kwargs):
     "Forward pre-hook of the decoder: how many positions its cache holds"
-    past = kwargs.get('past_key_values')
+    past = kwargs.get('cache', kwargs.get('past_key_values')) # its name in transformers from 5.24 on, and before
     for gate in gates(model): gate.start = 0 if past is None else past.get_seq_length()
 
 def let_gates_listen(model:AudioTextModel):
