@@ -46,7 +46,7 @@ BASE_ARGS = dict(base=dict(help='folder or Hub id of the base; the built-in one 
 ADAPTER = dict(adapter=dict(help='folder of an adapter; the base alone if not given'))
 SEED = dict(seed=dict(type=int, default=0, help='of everything that is random'))
 ON_ERROR = dict(on_error=dict(choices=('raise', 'skip'), default='raise', help='a recording that cannot be used: an error that names it, or left out and counted'))
-BASE_SECONDS = 2.5 # longest piece for the built-in base, which has learned on up to five digits
+BASE_SECONDS = 2.5 # longest piece for the built-in base, which has learned from single sentences
 DATA_HELP = 'fsdd:PATH, folder:PATH, synthetic and others, options after a ?'
 TRAIN_ARGS = dict(
     data=dict(help=DATA_HELP), out=dict(help='new folder for the adapter'), **ON_ERROR, **BASE_ARGS,

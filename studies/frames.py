@@ -10,7 +10,7 @@ Question. `select_frames` wants half of the frames at a relative loss of at most
 
 Rules. uniform, random, energy, structure (spectral entropy), flux, novelty: the others are dropped. pool (average pooling), similarity (adjacent merging, A-ToMe's idea), novelty+merge: the others are merged into them.
 similarity+kept, similarity+merged: minding the 4 bits; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
-4-bit layers. The base has no CTC head, so blank removal is not among them.
+4-bit layers. ctc: frames to which the encoder's CTC head gives a blank are dropped; the head hears what the encoder makes, so between encoder and decoder only.
 
 Two halves. free: an adapter of rank 16 is trained on all frames, one a seed, and frames are left out afterwards. trained: the adapter is trained with half of the frames left out, from the start.
 
@@ -21,7 +21,7 @@ Learning rates. The adapter of the free half, and every rule of the trained half
 
 Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
 
-Compute plan. free: 5 adapters of STEPS steps of 16 utterances, 3 tuning runs of half that, and tests of N_TEST utterances: 12 rules, 4 shares, 2 places, 5 seeds, 480 tests. trained: 7 rules in 2 places, 42 tuning runs and 70 runs. --plan fills in this machine.
+Compute plan. free: 5 adapters of STEPS steps of 16 utterances, 3 tuning runs of half that, and tests of N_TEST utterances: 13 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 500 tests. trained: 7 rules in 2 places, 42 tuning runs and 70 runs. --plan fills in this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
 import argparse, statistics, tempfile, time
@@ -34,7 +34,7 @@ from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.frames import forward_flops, select_all, select_frames
 from qlora_audio.lora import LoRAConfig, add_lora
 from qlora_audio.quantize import NF4Config
-from qlora_audio.speech import load_base
+from qlora_audio.speech import load_base, load_ctc_head
 from qlora_audio.training import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
@@ -42,8 +42,11 @@ STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, KEEP, LRS, TUNING_SEED = 300, 16, 1500, 30
 MERGE = dict(by='similarity', mode='merge')
 RULES = dict(uniform=dict(by='uniform'), random=dict(by='random'), energy=dict(by='energy'), structure=dict(by='structure'), flux=dict(by='flux'), novelty=dict(by='novelty'),
              pool=dict(by='uniform', mode='merge'), similarity=MERGE, error=dict(by='error', mode='merge')) | {
-             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'learned': dict(by='learned', mode='merge')}
+             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
 FREE, TRAINED = tuple(r for r in RULES if r != 'learned'), ('all', 'uniform', 'pool', 'novelty', 'similarity', 'similarity+kept', 'similarity+merged', 'learned')
+
+
+def places_of(rule, places): return [p for p in places if not (rule == 'ctc' and p == 'encoder')]
 
 
 def minds(rule): return rule in RULES and (RULES[rule].get('mind') or RULES[rule]['by'] == 'error')
@@ -65,6 +68,7 @@ def tested(model, test):
 
 def select(model, rule, keep, place, original=None, batches=None):
     if rule == 'all': return select_all(model)
+    if rule == 'ctc': return select_frames(model, keep, place=place, ctc_head=load_ctc_head(), **RULES[rule])
     return select_frames(model, keep, place=place, **RULES[rule], **(dict(original=original, batches=batches) if minds(rule) else {}))
 
 
@@ -103,9 +107,9 @@ def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('fre
         if not folder.exists() and any(r['kind'] == 'trained' and r['rule'] == 'all' and r['seed'] == seed and r['base'] == base for r in read(file)): # rows without their adapter: made again, the same
             trained(path, 'trained', 'all', 1., '-', seed, best, steps, n_train, n_test, folder)
         train('trained', 'all', 1., '-', seed, best, steps, folder)
-        for rule, keep, place in ((r, k, p) for r in rules if r in FREE and 'free' in halves for k in keeps for p in places):
+        for rule, keep, place in ((r, k, p) for r in rules if r in FREE and 'free' in halves for k in keeps for p in places_of(r, places)):
             run_once(file, key('free', rule, keep, place, seed, best, steps), lambda: free(path, rule, keep, place, seed, folder, n_train, n_test))
-    for rule, place in ((r, p) for r in rules if r in TRAINED[1:] and 'trained' in halves for p in places):
+    for rule, place in ((r, p) for r in rules if r in TRAINED[1:] and 'trained' in halves for p in places_of(r, places)):
         lr = rate(rule, place)
         for seed in seeds: train('trained', rule, .5, place, seed, lr, steps)
 
@@ -148,7 +152,7 @@ def smoke(path):
     "Some rules, small: rows, resuming, determinism, the table"
     with tempfile.TemporaryDirectory() as folder:
         file, how = Path(folder)/'rows.jsonl', dict(lrs=(1e-3,), n_train=128, n_test=8)
-        go = lambda: study(file, path, ('uniform', 'similarity', 'similarity+merged', 'learned'), (.5,), ('fusion', 'encoder'), (0,), 3, folder, **how)
+        go = lambda: study(file, path, ('uniform', 'similarity', 'similarity+merged', 'ctc', 'learned'), (.5,), ('fusion', 'encoder'), (0,), 3, folder, **how)
         go()
         rows = read(file)
         go()
