@@ -6,7 +6,7 @@
 
 Each run adds a line to studies/fsdd.jsonl; a run that is in it already is not repeated.
 """
-import argparse, dataclasses, functools, hashlib, json, math, statistics, time
+import argparse, functools, hashlib, json, math, statistics, time
 from pathlib import Path
 import torch
 from qlora_audio.data import SpeechCollator, load_speech
@@ -16,56 +16,35 @@ from qlora_audio.speech import BASE, load_base
 from qlora_audio.training import TUNE_AUGMENT, evaluate, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-JOINT, SPEAKERS, SEEDS = 'george,jackson,nicolas', 'george jackson lucas nicolas'.split(), (0, 1, 2)
-VOICES = dataclasses.replace(TUNE_AUGMENT, channel_p=0.8, room_p=0.2, vtlp=0.1, tempo=0.12) # more voices than there are speakers
-# One peak learning rate a method, set beforehand. `+accents`: built-in digits in English and foreign accents come first, without any human speech (the same for
-# all four speakers), then the human speakers who are heard, with the built-in digits still among them.
-METHODS = {'qlora': dict(bits=4, lr=2e-3), 'lora16': dict(bits=16, lr=2e-3), 'full': dict(bits=16, lr=5e-4)}
-METHODS |= {f'{k}+accents': dict(v, lr=v['lr'] / 2, accents=True) for k, v in METHODS.items()}
-ACCENTS = dict(english=700, foreign=1500, steps=400, then=200) # utterances and steps
+JOINT, SPEAKERS, SEEDS, NOBODY = 'george,jackson,nicolas', 'george jackson lucas nicolas'.split(), (0, 1, 2), 'nobody'
+# One peak learning rate a method, set beforehand. `built-in` has no human speech at all: as many digits of the synthesizer, to see how much of a fall comes from knowing that only digits are said.
+METHODS = {'qlora': dict(bits=4, lr=2e-3), 'lora16': dict(bits=16, lr=2e-3), 'full': dict(bits=16, lr=5e-4), 'built-in': dict(bits=4, lr=2e-3)}
 
 
-def prepared(method):
-    "The base, ready to be trained by `method`"
-    model = load_base(quantize=NF4Config() if METHODS[method]['bits'] == 4 else None)
-    if method.startswith('full'): model.requires_grad_(True); model.encoder.embed_positions.requires_grad_(False)
-    else: add_lora(model, LoRAConfig(r=16, lora_alpha=32, lora_dropout=0. if METHODS[method].get('accents') else 0.05))
-    return model
+def base_of(method): return load_base(quantize=NF4Config() if METHODS[method]['bits'] == 4 else None)
 
 
 @functools.lru_cache(1)
-def built_in(seed):
-    "Built-in digits in English and in foreign accents"
-    return [r for accents in ('english', 'foreign') for r in load_speech(f'synthetic?kind=digits&accents={accents}', 'train', n=ACCENTS[accents], seed=seed)]
-
-
-@functools.lru_cache(1)
-def after_accents(method, seed):
-    "What `method` learns from the built-in accents alone: the trained weights, and the seconds"
+def trained(path, method, heard, seed, steps, lr):
+    "The base after training by `method` on the speakers `heard`, and the seconds"
+    train = load_speech('synthetic?kind=digits' if heard == NOBODY else f'fsdd:{path}?speakers={heard}', 'train', n=1500, seed=seed)
+    examples = [train[i] for i in range(len(train))]
+    model = base_of(method)
     torch.manual_seed(seed)
-    model, start = prepared(method), time.time()
-    finetune(model, built_in(seed), SpeechCollator(model.processor, model.num_audio_tokens, VOICES), steps=ACCENTS['steps'], lr=METHODS[method]['lr'], seed=seed, desc=f'{method} accents seed {seed}')
-    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}, time.time() - start
+    if method == 'full': model.requires_grad_(True); model.encoder.embed_positions.requires_grad_(False)
+    else: add_lora(model, LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.05))
+    start = time.time()
+    finetune(model, examples, SpeechCollator(model.processor, model.num_audio_tokens, TUNE_AUGMENT), steps=steps, lr=lr, seed=seed, desc=f'{method} on {heard} seed {seed}')
+    return model, time.time() - start
 
 
-def one(path, method, heard, tested, seed, steps, lr=None, split='test'):
+def one(path, method, heard, tested, seed, steps, lr=None):
     "One run: what was trained on whom, WER before and after on the test clips of `tested`"
-    how = METHODS[method]
-    train = load_speech(f'fsdd:{path}?speakers={heard}', 'train', n=1500, seed=seed)
-    test = load_speech(f'fsdd:{path}?speakers={tested}', split, n=300, seed=0)
-    examples, first = [train[i] for i in range(len(train))], 0
-    before = evaluate(load_base(quantize=NF4Config() if how['bits'] == 4 else None), test)['wer']
-    torch.manual_seed(seed)
-    model = prepared(method)
-    if how.get('accents'):
-        examples += built_in(seed)
-        start, first = after_accents(method, seed)
-        model.load_state_dict(start, strict=False)
-    began = time.time()
-    finetune(model, examples, SpeechCollator(model.processor, model.num_audio_tokens, VOICES if how.get('accents') else TUNE_AUGMENT), steps=steps, lr=lr or how['lr'], seed=seed, desc=f'{method} {tested} seed {seed}')
-    seconds = time.time() - began
-    return dict(method=method, heard=heard, tested=tested, seed=seed, steps=steps, lr=lr or how['lr'], before=before, after=evaluate(model, test)['wer'],
-                trainable=count_parameters(model)['trainable'], seconds=round(seconds), seconds_accents=round(first), threads=torch.get_num_threads(), base=fingerprint())
+    lr, test = lr or METHODS[method]['lr'], load_speech(f'fsdd:{path}?speakers={tested}', 'test', n=300, seed=0)
+    before = evaluate(base_of(method), test)['wer']
+    model, seconds = trained(path, method, heard, seed, steps, lr)
+    return dict(method=method, heard=heard, tested=tested, seed=seed, steps=steps, lr=lr, before=before, after=evaluate(model, test)['wer'],
+                trainable=count_parameters(model)['trainable'], seconds=round(seconds), threads=torch.get_num_threads(), base=fingerprint())
 
 
 def fingerprint():
@@ -80,12 +59,18 @@ def finished():
 
 
 def runs(steps, loso_methods, seeds=SEEDS):
-    "All (method, heard, tested, seed, steps) of the table"
+    "All (method, heard, tested, seed, steps) of the tables"
     for seed in seeds:
         for method in ('qlora', 'lora16', 'full'): yield method, JOINT, JOINT, seed, steps
     for seed in seeds:
         for method in loso_methods:
-            for out in SPEAKERS: yield method, ','.join(s for s in SPEAKERS if s != out), out, seed, ACCENTS['then'] if METHODS[method].get('accents') else steps
+            for out in SPEAKERS: yield method, NOBODY if method == 'built-in' else ','.join(s for s in SPEAKERS if s != out), out, seed, steps
+
+
+def finished():
+    "The runs so far; numbers of different bases do not mix"
+    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return [r for r in rows if r.get('base') == fingerprint()]
 
 
 def interval(values):
@@ -101,7 +86,7 @@ def table(rows):
     for r in rows: groups.setdefault((r['heard'], r['tested'], r['method']), []).append(r)
     for (heard, tested, method), rs in sorted(groups.items(), key=lambda kv: (kv[0][0] != kv[0][1], kv[0][1], list(METHODS).index(kv[0][2]))):
         mean, half = interval([100 * r['after'] for r in rs])
-        out.append(f"| {'the same' if heard == tested else 'the other three'} | {tested.replace(',', ', ')} | {method} | {100*rs[0]['before']:.1f} % | {mean:.1f}{'' if math.isnan(half) else f' ± {half:.1f}'} % "
+        out.append(f"| {'the same' if heard == tested else heard if heard == NOBODY else 'the other three'} | {tested.replace(',', ', ')} | {method} | {100*rs[0]['before']:.1f} % | {mean:.1f}{'' if math.isnan(half) else f' ± {half:.1f}'} % "
                    f"| {len(rs)} | {rs[0]['trainable']:,} | {statistics.mean(r['seconds'] for r in rs):.0f} |")
     return '\n'.join(out)
 
@@ -124,7 +109,7 @@ if __name__ == '__main__':
     p.add_argument('path', nargs='?')
     p.add_argument('--steps', type=int, default=200)
     p.add_argument('--only', nargs='*', default=[], help="words that must all be in a run's name, such as: joint loso qlora seed0")
-    p.add_argument('--loso-methods', nargs='*', default=['qlora', 'qlora+accents'])
+    p.add_argument('--loso-methods', nargs='*', default=['qlora', 'built-in'])
     p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
     p.add_argument('--threads', type=int)
     p.add_argument('--table', action='store_true')
