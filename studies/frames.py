@@ -24,11 +24,11 @@ Evidence. Every row keeps each utterance's errors, the operations counted (`forw
 Compute plan. free: 5 adapters of STEPS steps of 16 utterances, 3 tuning runs of half that, and tests of N_TEST utterances: 13 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 500 tests. trained: 7 rules in 2 places, 42 tuning runs and 70 runs. --plan fills in this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
-import argparse, statistics, tempfile, time
+import statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
-from paired import better, development, errors, fingerprint, read, run_once, said
+from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
 from qlora_audio.adapters import load_adapter, save_adapter
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.frames import forward_flops, select_all, select_frames
@@ -164,22 +164,12 @@ def smoke(path):
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('path', nargs='?')
-    p.add_argument('--only', nargs='*', choices=list(RULES), default=list(RULES), help='rules')
+    p = options(__doc__, RULES, SEEDS, STEPS, RESULTS, 'rules')
     p.add_argument('--keep', nargs='*', type=float, default=KEEP, help='shares of the frames, without training')
     p.add_argument('--places', nargs='*', choices=('fusion', 'encoder'), default=('fusion', 'encoder'))
     p.add_argument('--halves', nargs='*', choices=('free', 'trained'), default=('free', 'trained'))
-    p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
-    p.add_argument('--steps', type=int, default=STEPS)
-    p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
-    p.add_argument('--results', type=Path, default=RESULTS)
     p.add_argument('--adapters', type=Path, default=Path('runs/frames'), help='where adapters trained on all frames are kept')
-    for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
-    a = p.parse_args()
-    torch.set_num_threads(a.threads)
-    if a.table: print(table(read(a.results))); raise SystemExit
-    if not a.path: p.error('PATH_TO_FSDD is missing')
+    a = parsed(p, table)
     if a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.keep, a.places, a.seeds, a.steps)
     else: study(a.results, a.path, a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, a.halves)

@@ -6,13 +6,14 @@
 
 Each run adds a line to studies/fsdd.jsonl; a run that is in it already is not repeated.
 """
-import argparse, functools, hashlib, json, math, statistics, time
+import argparse, functools, json, math, statistics, time
 from pathlib import Path
 import torch
+from paired import fingerprint, read
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.lora import LoRAConfig, add_lora, count_parameters
 from qlora_audio.quantize import NF4Config
-from qlora_audio.speech import BASE, load_base
+from qlora_audio.speech import load_base
 from qlora_audio.training import TUNE_AUGMENT, evaluate, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
@@ -47,17 +48,6 @@ def one(path, method, heard, tested, seed, steps, lr=None):
                 trainable=count_parameters(model)['trainable'], seconds=round(seconds), threads=torch.get_num_threads(), base=fingerprint())
 
 
-def fingerprint():
-    "The built-in base, by the beginning of its hash"
-    return hashlib.sha256((BASE/'model.safetensors').read_bytes()).hexdigest()[:12]
-
-
-def finished():
-    "The runs so far; numbers of different bases do not mix"
-    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    return [r for r in rows if r.get('base') == fingerprint()]
-
-
 def runs(steps, loso_methods, seeds=SEEDS):
     "All (method, heard, tested, seed, steps) of the tables"
     for seed in seeds:
@@ -69,8 +59,8 @@ def runs(steps, loso_methods, seeds=SEEDS):
 
 def finished():
     "The runs so far; numbers of different bases do not mix"
-    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    return [r for r in rows if r.get('base') == fingerprint()]
+    base = fingerprint()
+    return [r for r in read(RESULTS) if r['base'] == base]
 
 
 def interval(values):

@@ -1,5 +1,5 @@
 "What the studies of the three strategies share: development data, errors of each utterance, rows in a file, and paired intervals"
-import datetime, json, os, platform, time
+import argparse, datetime, json, os, platform, time
 from functools import lru_cache
 from pathlib import Path
 import torch, torchaudio.functional as AF
@@ -47,6 +47,28 @@ def run_once(file, key, make):
     with open(file, 'a') as f: f.write(json.dumps(row) + '\n')
     print({k: v for k, v in row.items() if k not in ('words', 'errors', 'ranks')}, flush=True)
     return row
+
+
+def options(doc, arms, seeds, steps, results, called='arms'):
+    "A parser with the options that every study has"
+    p = argparse.ArgumentParser(description=doc.split('\n')[0])
+    p.add_argument('path', nargs='?')
+    p.add_argument('--only', nargs='*', choices=list(arms), default=list(arms), help=called)
+    p.add_argument('--seeds', nargs='*', type=int, default=seeds)
+    p.add_argument('--steps', type=int, default=steps)
+    p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
+    p.add_argument('--results', type=Path, default=results)
+    for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
+    return p
+
+
+def parsed(p, table):
+    "The options as given, threads set; with --table that and the end"
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.table: print(table(read(a.results))); raise SystemExit
+    if not a.path: p.error('PATH_TO_FSDD is missing')
+    return a
 
 
 @lru_cache

@@ -20,12 +20,12 @@ Evidence. Every row keeps each utterance's errors. Intervals: 10,000 paired boot
 Compute plan. A run is STEPS steps of 16 utterances and one test of N_TEST utterances; a tuning run half of that. 5 arms, 3 rates, 5 seeds: 15 tuning runs and 25 runs. --plan fills in this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
-import argparse, statistics, tempfile, time
+import statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
 from torch import Tensor
-from paired import better, development, errors, fingerprint, read, run_once, said
+from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.double_quant import dequantize_absmax, quantize_absmax
 from qlora_audio.linear import NF4Linear
@@ -138,18 +138,7 @@ def smoke(path, arms):
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('path', nargs='?')
-    p.add_argument('--only', nargs='*', choices=ARMS, default=ARMS, help='arms')
-    p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
-    p.add_argument('--steps', type=int, default=STEPS)
-    p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
-    p.add_argument('--results', type=Path, default=RESULTS)
-    for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
-    a = p.parse_args()
-    torch.set_num_threads(a.threads)
-    if a.table: print(table(read(a.results))); raise SystemExit
-    if not a.path: p.error('PATH_TO_FSDD is missing')
+    a = parsed(options(__doc__, ARMS, SEEDS, STEPS, RESULTS), table)
     if a.smoke: smoke(a.path, a.only)
     elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
     else: study(a.results, a.path, a.only, a.seeds, a.steps)

@@ -25,11 +25,11 @@ measures this machine. On the base cdca5ab2ebb1674c, one thread of a busy two-co
 tuning run, 5 hours for all with 5 seeds; a larger base costs more in proportion.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
-import argparse, dataclasses, random, re, statistics, tempfile, time
+import dataclasses, random, re, statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
-from paired import better, development, errors, fingerprint, read, run_once, said
+from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
 from qlora_audio.adapters import adapted_layers
 from qlora_audio.audio import Augment
 from qlora_audio.data import SpeechCollator, load_speech
@@ -178,18 +178,7 @@ def smoke(path):
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('path', nargs='?')
-    p.add_argument('--only', nargs='*', choices=list(ARMS), default=list(ARMS), help='arms')
-    p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
-    p.add_argument('--steps', type=int, default=STEPS)
-    p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
-    p.add_argument('--results', type=Path, default=RESULTS)
-    for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
-    a = p.parse_args()
-    torch.set_num_threads(a.threads)
-    if a.table: print(table(read(a.results))); raise SystemExit
-    if not a.path: p.error('PATH_TO_FSDD is missing')
+    a = parsed(options(__doc__, ARMS, SEEDS, STEPS, RESULTS), table)
     if a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
     else: study(a.results, a.path, a.only, a.seeds, a.steps)
