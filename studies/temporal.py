@@ -15,14 +15,14 @@ more on as many layers as bring them closest to the parameters of `rank` (`top_u
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three ways, for every arm.
 Tests: recordings 0 to 4, the same utterances four times: clean, uneven rate, bursts of noise, silences. What changes where depends on the row's number alone.
 
-Learning rates. Every arm gets the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged by the mean WER of the four conditions on recordings
-5 to 9. Test recordings take no part. The gates' `gain`, `hidden` and `context` are the defaults for all arms, chosen without these data.
+Learning rates. Every arm gets the same effort: each rate of `LRS` once (rslora, whose scaling is four times as large, each of them divided by four), half the steps, seed 100, trained on
+recordings 10 and up, judged by the mean WER of the four conditions on half as many utterances of recordings 5 to 9. Test recordings take no part. The gates' `gain`, `hidden` and `context` are the defaults for all arms, chosen without these data.
 
 Evidence. Every row keeps each utterance's errors. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms (a seed means the same data in the same order).
 
-Compute plan. One run is STEPS steps of 16 utterances and four tests of N_TEST utterances; one tuning run is half of that. 10 arms: 50 tuning runs and 10 · seeds runs. --plan
-measures this machine. On the base cdca5ab2ebb1674c, one thread of a busy two-core machine, a step of the smoke run took about 0.7 s and 48 test utterances about 1 s: some 4 minutes a run, 2 a
-tuning run, 5 hours for all with 5 seeds; a larger base costs more in proportion.
+Compute plan. One run is STEPS steps of 8 utterances and four tests of N_TEST utterances; one tuning run is half of that. 10 arms: 40 tuning runs and 10 · seeds runs. --plan
+measures this machine. One thread took 0.62 s for a step of 16 and 0.29 s for a step of 8: 8 it is, and 150 steps, in about
+a minute a run with its tests, an hour and a half for everything.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
 import dataclasses, random, re, statistics, tempfile, time
@@ -40,7 +40,7 @@ from qlora_audio.temporal import UNEVEN, TemporalConfig, add_temporal_lora, gate
 from qlora_audio.training import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-R, ALPHA, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 32, 300, 16, 1500, 200, (0, 1, 2, 3, 4), (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), 100
+R, ALPHA, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 32, 150, 8, 1500, 200, (0, 1, 2, 3, 4), (1e-3, 2e-3, 4e-3, 8e-3), 100
 TESTS = ('clean', *UNEVEN)
 ARMS = dict(lora=None, rslora=None, constant=TemporalConfig('rank', cues=()), noise=TemporalConfig('rank', control='noise'), shuffle=TemporalConfig('rank', control='shuffle'),
             conv=TemporalConfig('conv', where=('encoder', 'fusion')), scale=TemporalConfig('scale'), rank=TemporalConfig('rank'), route=TemporalConfig('route'), top1=TemporalConfig('route', hard=True))
@@ -110,10 +110,12 @@ def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
 def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
-    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=n_test), lambda: one(path, kind, arm, seed, lr, n, n_train, n_test))
+    tested = lambda kind: n_test // 2 if kind == 'tune' else n_test
+    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)),
+                                                  lambda: one(path, kind, arm, seed, lr, n, n_train, tested(kind)))
     run('base', 'base', 0, 0., 0)
     for arm in arms:
-        tried = [run('tune', arm, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs]
+        tried = [run('tune', arm, TUNING_SEED, lr / 4 if arm == 'rslora' else lr, max(steps // 2, 1)) for lr in lrs]
         chosen[arm] = min(tried, key=lambda r: (statistics.mean(r['wer'].values()), r['lr']))['lr']
     for seed in seeds:
         for arm in arms: run('run', arm, seed, chosen[arm], steps)
