@@ -7,8 +7,8 @@ __all__ = ['PREFIX', 'THEIRS', 'CONFIG', 'TENSORS', 'SETTINGS', 'MORE', 'EXTRAS'
            'base_fingerprint', 'quantized_fingerprint', 'adapter_tensors', 'saved_size', 'difference', 'peft_fields',
            'write_adapter', 'register_extra', 'start_of', 'save_adapter', 'read_config', 'read_adapter',
            'unchanged_on_error', 'misfits', 'base_doubts', 'original_weights', 'in_4bit', 'restored_layer',
-           'take_up_start', 'load_adapter', 'load_extras', 'peft_config', 'Adapters', 'MergeReport', 'merged_layer',
-           'unmerge_adapter', 'merge_adapter']
+           'take_up_start', 'load_adapter', 'load_extras', 'peft_config', 'Adapters', 'MergeReport', 'slices',
+           'piece_rows', 'row_pieces', 'merged_layer', 'unmerge_adapter', 'merge_adapter']
 
 # %% ../nbs/12_adapters.ipynb #1be5c0f8
 import hashlib, json, math, os, re, warnings
@@ -21,8 +21,11 @@ import torch
 from torch import Tensor, nn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from transformers.pytorch_utils import Conv1D
+from .nf4 import dequantize_nf4, quantize_nf4
+from .double_quant import AbsmaxState, dequantize_absmax, quantize_absmax
 from .linear import NF4Linear
-from .lora import LoRAConfig, LoRALayer, LoRALinear, Replaced, add_lora, base_weight, like_base
+from .lora import LoRAConfig, LoRALayer, LoRALinear, Replaced, add_lora, base_weight, layer_shape, like_base
 
 # %% ../nbs/12_adapters.ipynb #04ac849e
 def adapted_layers(
@@ -326,7 +329,7 @@ def _original(read, name, base, argument='base'):
     restored = base_weight(base)
     if w.shape != restored.shape and w.T.shape == restored.shape or getattr(base, 'transposed', False): w = w.T
     if w.shape != restored.shape: raise ValueError(f'{argument}: {name} has shape {tuple(w.shape)}, not {tuple(restored.shape)}')
-    norm = w.float().norm()
+    norm = torch.linalg.vector_norm(w, dtype=torch.float32)
     if (off := restored.sub_(w).norm() / norm) > .5: raise ValueError(f'{argument}: {name} differs by {off:.0%} from the 4-bit weight, which is another model')
     return w
 
@@ -436,8 +439,10 @@ class Adapters:
     ):
         self.model, self.active = model, None
         self.sets, self.configs, self.whole = {}, {}, {} # name → {layer: with adapter}, config, {module trained in full: the base's own}
+        self.biases = {} # name → [(layer of the base, its own bias, the trained one)]
         if layers := adapted_layers(model):
-            if model.lora_config.modules_to_save: raise ValueError('model: its modules trained in full cannot be told from the base; save the adapter and add it to a fresh base')
+            if model.lora_config.modules_to_save or model.lora_config.bias != 'none':
+                raise ValueError('model: its biases and modules trained in full cannot be told from the base; save the adapter and add it to a fresh base')
             self.sets['default'], self.configs['default'], self.active = layers, model.lora_config, 'default'
 
     def __repr__(self): return f'Adapters({", ".join(n + " (in use)" * (n == self.active) for n in self.sets)})'
@@ -445,6 +450,7 @@ class Adapters:
     def _base(self):
         "Take the adapter in use out of the model"
         for name, layer in self.sets.get(self.active, {}).items(): _put(self.model, name, self.whole[self.active][name] if name in self.whole.get(self.active, {}) else layer.base_layer)
+        for layer, own, _ in self.biases.get(self.active, []): layer.bias = own
         self.active = None
         vars(self.model).pop('lora_config', None)
 
@@ -460,6 +466,7 @@ class Adapters:
         self._base()
         if name is None: return self.model
         for n, layer in self.sets[name].items(): _put(self.model, n, layer.train(self.model.training))
+        for layer, _, trained in self.biases.get(name, []): layer.bias = trained
         self.active, self.model.lora_config = name, self.configs[name]
         return self.model
 
@@ -475,27 +482,29 @@ class Adapters(Adapters):
         if name in self.sets: raise ValueError(f'{name!r}: there is an adapter of this name; remove it first')
         new, before, mode = isinstance(source, LoRAConfig | None), self.active, self.model.training
         config = (source or LoRAConfig()) if new else read_adapter(source)[0]
-        if config.bias != 'none': raise ValueError(f'bias: {config.bias!r} trains biases of the base itself, which adapters share; load this adapter alone')
         self._base()
         modules = dict(self.model.named_modules())
         own = {m: modules[m] for m in config.modules_to_save if m in modules}
+        biases = [] if config.bias == 'none' else [(m, m.bias, nn.Parameter(m.bias.detach().clone(), False)) for m in modules.values() if isinstance(getattr(m, 'bias', None), nn.Parameter)]
         try:
-            for n, m in own.items(): _put(self.model, n, deepcopy(m)) # trained in full: a copy of its own
+            for layer, _, copied in biases: layer.bias = copied # what is trained has to be a copy of its own
+            for n, m in own.items(): _put(self.model, n, deepcopy(m))
             if new: add_lora(self.model, config)
             else: load_adapter(self.model, source, strict)
         except BaseException:
+            for layer, bias, _ in biases: layer.bias = bias
             for n, m in own.items(): _put(self.model, n, m)
             self.use(before)
             raise
         self.sets[name] = adapted_layers(self.model) | {n: self.model.get_submodule(n) for n in own}
-        self.whole[name], self.configs[name], self.active = own, self.model.lora_config, name
+        self.whole[name], self.biases[name], self.configs[name], self.active = own, biases, self.model.lora_config, name
         return self.model.train(mode)
 
     def remove(self, name:str) -> nn.Module: # the model; the base alone if the removed one was in use
         "Forget an adapter"
         self._known(name)
         if name == self.active: self._base()
-        for d in (self.sets, self.configs, self.whole): d.pop(name, None)
+        for d in (self.sets, self.configs, self.whole, self.biases): d.pop(name, None)
         return self.model
 
 # %% ../nbs/12_adapters.ipynb #2a7ebbe6
@@ -511,7 +520,7 @@ class Adapters(Adapters):
         if not weights: raise ValueError('weights: empty; give a weight for one adapter or more')
         if name in self.sets: raise ValueError(f'{name!r}: there is an adapter of this name; remove it first')
         for n in weights:
-            if self.whole.get(n): raise ValueError(f'{n!r}: it has modules trained in full, which do not add up; leave it out')
+            if self.whole.get(n) or self.biases.get(n): raise ValueError(f'{n!r}: it has biases or modules trained in full, which do not add up; leave it out')
             for l, m in self.sets[n].items():
                 if type(m) is not LoRALinear or m.lora_magnitude_vector is not None:
                     kind = 'DoRA' if getattr(m, 'lora_magnitude_vector', None) is not None else type(m).__name__
@@ -551,13 +560,56 @@ class MergeReport:
         return line + (f'  {self.before:.2%} → {self.after:.2%}' if self.after is not None else '')
 
 # %% ../nbs/12_adapters.ipynb #41922881
-def _ordinary(base, weight, dtype):
-    "A plain layer like `base` with another weight, (out_features, in_features)"
-    if hasattr(base, 'nf'): new, weight = type(base)(weight.shape[0], weight.shape[1]), weight.T
-    else: new = nn.Linear(weight.shape[1], weight.shape[0], base.bias is not None, device='meta')
-    new.weight = nn.Parameter(weight.to(dtype).contiguous())
+def slices(n:int, step:int): return [slice(a, min(a + step, n)) for a in range(0, n, step)]
+
+def piece_rows(
+    layer:nn.Module, # linear, in any number of bits
+    numbers:int=1 << 16, # about as many in a piece
+) -> int:
+    "How many rows a piece has, so that no block of a 4-bit weight is cut"
+    cols, blocksize = layer_shape(layer)[0], getattr(layer, 'blocksize', 64)
+    whole = blocksize // math.gcd(cols, blocksize) # the fewest rows that are whole blocks
+    return max(1, numbers // cols // whole) * whole
+
+def row_pieces(
+    layer:nn.Module, # linear, in any number of bits
+    step:int, # rows of a piece, as `piece_rows` has them
+): # yields (slice of rows, their weights in float32)
+    "The weight piece by piece; an `NF4Linear` is not restored as a whole"
+    (cols, rows), nf4 = layer_shape(layer), isinstance(layer, NF4Linear)
+    if not nf4: weight = base_weight(layer)
+    else:
+        packed, size, absmax = layer.weight.detach().flatten(), layer.blocksize, layer.absmax
+        if layer.double_quant: absmax = dequantize_absmax(AbsmaxState(absmax, layer.nested_absmax, layer.nested_offset))
+    for r in slices(rows, step):
+        a, b = r.start * cols, r.stop * cols
+        yield r, dequantize_nf4(packed[a // 2:-(-b // 2)], absmax[a // size:-(-b // size)], (r.stop - r.start, cols), blocksize=size) if nf4 else weight[r]
+
+
+# %% ../nbs/12_adapters.ipynb #329c0c6c
+def _ordinary(base, pieces, dtype):
+    "A plain layer like `base` with the weight that `pieces` make up"
+    cols, rows = layer_shape(base)
+    weight = torch.empty(rows, cols, dtype=dtype, device=base.weight.device)
+    for r, w in pieces: weight[r] = w
+    if isinstance(base, Conv1D): new, weight = Conv1D(rows, cols), weight.T.contiguous()
+    else: new = nn.Linear(cols, rows, base.bias is not None, device='meta')
+    new.weight = nn.Parameter(weight)
     if base.bias is not None: new.bias = nn.Parameter(base.bias.detach().to(dtype))
-    return new.train(base.training)
+    return new
+
+def _four_bits(base, pieces):
+    "An `NF4Linear` with the weight that `pieces` make up, quantized as `base` is"
+    (cols, rows), same = layer_shape(base), ('blocksize', 'double_quant', 'compute_dtype') if isinstance(base, NF4Linear) else ()
+    new = NF4Linear(cols, rows, False, device='meta', weight_dtype=torch.float32, **{k: getattr(base, k) for k in same})
+    packed, absmax = (torch.cat(parts) for parts in zip(*(quantize_nf4(w, new.blocksize) for _, w in pieces)))
+    new.weight, new.absmax = nn.Parameter(packed[:, None], requires_grad=False), absmax
+    if new.double_quant:
+        state = quantize_absmax(absmax)
+        new.absmax, new.nested_absmax, new.nested_offset = state.codes, state.scales, state.offset
+    if base.bias is not None: new.bias = nn.Parameter(base.bias.detach(), requires_grad=False)
+    return new
+
 
 # %% ../nbs/12_adapters.ipynb #2d41bd52
 @torch.no_grad()
@@ -571,22 +623,18 @@ def merged_layer(
     adapted = isinstance(layer, LoRALayer)
     base = layer.base_layer if adapted else layer
     if isinstance(base, nn.Embedding): return layer.merge(dtype or base.weight.dtype), 0., 0., 0.
-    if original: # before the other weight is made, so that the two are never there together
-        w = original()
-        new = _ordinary(base, layer.merged_weight(w) if adapted else w, dtype or w.dtype)
-        if not adapted: return new, 0., 0., 0.
-        del w
-    weight = layer.merged_weight() if adapted else base_weight(base) # what the adapter was trained for
-    if into == 'nf4':
-        kwargs = dict(blocksize=base.blocksize, double_quant=base.double_quant, compute_dtype=base.compute_dtype) if isinstance(base, NF4Linear) else {}
-        plain = nn.Linear(weight.shape[1], weight.shape[0], False, device='meta')
-        plain.weight, plain.bias = nn.Parameter(weight), base.bias
-        new = NF4Linear.from_linear(plain, **kwargs).train(layer.training)
-    elif not original: new = _ordinary(base, weight, dtype or torch.float32)
-    if not adapted: return new, 0., 0., 0.
-    if not in_4bit(new) and new.weight.data_ptr() == weight.data_ptr(): error = 0.
-    else: error = (base_weight(new) - weight).square().sum().item()
-    return new, error, weight.square().sum().item(), (weight - base_weight(base)).square().sum().item()
+    stretch = layer.stretch() if adapted else None
+    merged = lambda weight, rows: layer.merged_weight(weight, rows, stretch) if adapted else weight
+    source, step, like = original() if original else None, piece_rows(base), lambda t: t.to(base.weight.device)
+    pieces = ((rows, merged(w, rows)) for rows, w in (row_pieces(base, step) if source is None else ((r, like(source[r])) for r in slices(len(source), step))))
+    new = _four_bits(base, pieces) if into == 'nf4' else _ordinary(base, pieces, dtype or (torch.float32 if source is None else source.dtype))
+    del source, pieces
+    squares = torch.zeros(3, dtype=torch.float64)
+    for (rows, old), (_, now) in zip(row_pieces(base, step), row_pieces(new, step)) if adapted else ():
+        trained = merged(old, rows) # what the adapter was trained for
+        squares += torch.stack([torch.linalg.vector_norm(t) for t in (now - trained, trained, trained - old)]).double().cpu() ** 2
+    return new.train(layer.training), *squares.tolist()
+
 
 # %% ../nbs/12_adapters.ipynb #a8123dbe
 def _outputs(model, batches):

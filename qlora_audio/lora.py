@@ -221,15 +221,23 @@ class LoRALinear(LoRALinear):
 # %% ../nbs/04_lora.ipynb #267c9b20
 class LoRALinear(LoRALinear):
     "A frozen linear layer plus a trainable product of two thin ones; `merge` makes one ordinary layer of both"
-    def delta(self) -> Tensor: # (out_features, in_features) float32
+    def delta(self, rows:slice=slice(None)) -> Tensor: # (out_features, in_features) float32
         "What the thin product adds to the weight: scaling × B A"
-        return (self.lora_B.weight.float() @ self.lora_A.weight.float()) * self.scaling
+        return (self.lora_B.weight[rows].float() @ self.lora_A.weight.float()) * self.scaling
 
-    def merged_weight(self, weight:Tensor|None=None) -> Tensor: # (out_features, in_features) float32
-        "`weight`, by default the base's as it is, with the adapter in it"
-        total = (base_weight(self.base_layer) if weight is None else weight.float()) + self.delta()
-        if self.lora_magnitude_vector is None: return total
-        return total * (self.lora_magnitude_vector.float() / row_norms(self))[:, None]
+    def stretch(self) -> Tensor|None: # (out_features,) float32; None without DoRA
+        "What DoRA multiplies the rows with"
+        return None if self.lora_magnitude_vector is None else self.lora_magnitude_vector.float() / row_norms(self)
+
+    def merged_weight(self,
+        weight:Tensor|None=None, # (out_features, in_features); the base's as it is if None
+        rows:slice=slice(None), # the rows that `weight` is, if it is not all of them
+        stretch:Tensor|None=None, # `self.stretch()` if it is known already
+    ) -> Tensor: # (rows, in_features) float32
+        "The weight with the adapter in it"
+        total = (base_weight(self.base_layer)[rows] if weight is None else weight.float()) + self.delta(rows)
+        stretch = self.stretch() if stretch is None else stretch
+        return total if stretch is None else total * stretch[rows, None]
 
     @torch.no_grad()
     def merge(self, dtype:torch.dtype=torch.float32) -> nn.Module: # `Conv1D` over a `Conv1D`, else `nn.Linear`
