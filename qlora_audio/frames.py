@@ -22,6 +22,7 @@ from .encoders import encode, encoder_adapter, encoder_frames, real_entries
 from .families import FAMILIES
 from .model import AudioTextForClassification, AudioTextModel, float_dtype
 from .adapters import register_extra
+from .temporal import gates
 
 # %% ../nbs/15_frames.ipynb #473d85e4
 CUES = 'energy', 'structure', 'flux', 'novelty'
@@ -176,7 +177,7 @@ def encoder_layers(encoder:nn.Module) -> nn.ModuleList:
 def frame_errors(
     model:AudioTextModel, # its encoder in 4 bits
     original:AudioTextModel, # the same in 16
-    batches:list, # with `input_features` and `feature_lengths`
+    batches:list, # as a collator makes them
     place:str='fusion', # whether frames are those behind the encoder's layers, or ('encoder') those in front of them
 ) -> tuple: # cues and frame (N, 24 + D), relative error (N,), of all frames of all batches
     "What there is to learn from"
@@ -188,6 +189,8 @@ def frame_errors(
     try:
         for b in batches:
             x, n = b['input_features'].to(model.device), b['feature_lengths'].to(model.device)
+            for m in (model, original):
+                for gate in gates(m): gate.listen(m, b['input_ids'].to(m.device), x.to(m.device), n.to(m.device))
             ours, theirs = (encode(m.encoder, x.to(m.device), n.to(m.device), model.config.encoder_window).to(model.device).float() for m in (model, original))
             lengths = encoder_frames(config, n)
             real, frames = real_entries(lengths, ours.shape[1]), ours if place == 'fusion' else got['frames'][:, :ours.shape[1]]
@@ -358,7 +361,10 @@ class SelectsFrames:
         config, window, selector = self.config.audio_config, self.config.encoder_window, self.frame_selector
         lengths, power = encoder_frames(config, feature_lengths), power_of(config, input_features)
         have = lengths if encoder_adapter(config).input == 'waveform' else feature_lengths
-        choose = lambda frames: selector(frames, lengths, power, have)
+        def choose(frames):
+            kept = selector(frames, lengths, power, have)
+            for gate in gates(self): gate.follow(self, selector.last, selector.settings['place'])
+            return kept
         if selector.settings['place'] == 'fusion': frames, kept = choose(encode(self.encoder, input_features, feature_lengths, window))
         else:
             with fewer_frames(self.encoder, lengths, choose) as got: frames, kept = encode(self.encoder, input_features, feature_lengths, window), got['lengths']
@@ -369,6 +375,7 @@ class SelectsFrames(SelectsFrames):
     "What an `AudioTextModel` does differently once frames are selected"
     def refit(self, input_ids, input_features, feature_lengths, attention_mask, labels=None):
         "Hear, and take out of the text the room that is not needed → the tensors, by name"
+        for gate in gates(self): gate.listen(self, input_ids, input_features, feature_lengths)
         heard, here = self.hear(input_features, feature_lengths), input_ids == self.config.audio_token_id
         if feature_lengths is None: feature_lengths = torch.full((len(input_ids),), input_features.shape[-1])
         room, wanted = self.fusion.num_tokens(encoder_frames(self.config.audio_config, feature_lengths)).to(here.device), heard[1].to(here.device)
@@ -380,7 +387,9 @@ class SelectsFrames(SelectsFrames):
             if attention_mask is None: tensors['attention_mask'] = torch.ones_like(input_ids)
             pad = getattr(self.config.text_config, 'pad_token_id', None) or 0
             tensors = take_out(input_ids, surplus, tensors, dict(input_ids=pad, attention_mask=0, labels=-100), left)
-        return heard, dict(input_ids=input_ids) | tensors | ({} if words or labels is None else dict(labels=labels))
+        tensors = dict(input_ids=input_ids) | tensors
+        for gate in gates(self): gate.seat(tensors['input_ids'] == self.config.audio_token_id)
+        return heard, tensors | ({} if words or labels is None else dict(labels=labels))
 
 # %% ../nbs/15_frames.ipynb #20e9bd93
 class SelectsFrames(SelectsFrames):

@@ -123,11 +123,11 @@ class TemporalGate(nn.Module):
     "Hears a batch once, and tells every layer what it sounds like at each of its frames"
     def __init__(self, config:TemporalConfig):
         super().__init__()
-        self.config, self.heard, self.start, self.ready = config, None, 0, {}
+        self.config, self.heard, self.sound, self.start, self.ready = config, None, None, 0, {}
         self.reads = nn.Conv1d(len(config.cues), config.hidden, config.context, padding=config.context // 2) if config.width else None
         self.register_buffer('running_mean', torch.zeros(config.width)) # of what is heard in training
 
-    def __getstate__(self): return {**self.__dict__, 'heard': None, 'ready': {}}
+    def __getstate__(self): return {**self.__dict__, 'heard': None, 'sound': None, 'ready': {}}
 
     def read(self,
         spectrum:Tensor, # (B, bands, T)
@@ -162,12 +162,12 @@ class TemporalGate(TemporalGate):
         feature_lengths:Tensor|None, # (B,)
     ):
         "Take in a batch; what was heard before is forgotten, so go backward first"
-        self.heard, self.ready, self.start = None, {}, 0
+        self.heard, self.sound, self.ready, self.start = None, None, {}, 0
         if input_features is None: return
         config, window = model.config.audio_config, model.config.encoder_window
         lengths = check_input(config, input_features, feature_lengths, window)
         if window == 'own': input_features = input_features[..., :int(lengths.max())]
-        hidden, real = self.read(*log_spectrum(config, input_features, lengths))
+        hidden, real = self.sound = self.read(*log_spectrum(config, input_features, lengths))
         mean = hidden.sum(-1) / real.sum(-1, keepdim=True)                                                # (B, H)
         if self.training: self.running_mean.lerp_(mean.detach().mean(0).to(self.running_mean), 0.05)
         inner = without_adapter(config)
@@ -214,6 +214,33 @@ class TemporalGate(TemporalGate):
         if h.shape[1] != L or rows % len(h):
             raise ValueError(f'input_features: {name} got {rows} rows of {L} frames, the cues are for {len(h)} of {h.shape[1]}; call the model with the sound that belongs to them, or leave the layer out with exclude_modules')
         return h.repeat_interleave(rows // len(h), 0).to(x.device)
+
+# %% ../nbs/13_temporal.ipynb #eb661aa0
+class TemporalGate(TemporalGate):
+    "Hears a batch once, and tells every layer what it sounds like at each of its frames"
+    def follow(self,
+        model:AudioTextModel,
+        choice, # a `FrameChoice` of the encoder's frames
+        place:str, # where they are selected: 'encoder', before its layers, or 'fusion', after them
+    ):
+        "Keep the frames that are kept"
+        if self.heard is None: return
+        (hidden, heard), span, T = self.sound, cue_span(model.config.audio_config), choice.group.shape[1]
+        count = F.pad(heard.to(hidden.dtype), (0, T * span - heard.shape[1])).unflatten(-1, (T, span)).sum(-1)[..., None] # cues that a frame has: fewer at the end
+        kept = choice.apply(torch.cat([count * pooled(hidden, heard, span, T), count], -1))                   # (B, N, H + 1)
+        mean = lambda t: t[..., :-1] / t[..., -1:].clamp_min(1e-6)
+        real, n = real_entries(choice.lengths, kept.shape[1]), model.fusion.num_tokens(choice.lengths)
+        tokens = mean(self.tokens(model.fusion, kept.transpose(1, 2), real, 1, int(n.max()), F.pad(self.heard['mean'][:, 0], (0, 1), value=1.)))
+        self.heard['fusion'], self.real['fusion'], self.ready = tokens, real_entries(n, tokens.shape[1]), {}
+        if place == 'encoder': self.heard['encoder'], self.real['encoder'] = mean(kept), real
+
+    def seat(self,
+        here:Tensor, # (B, L) bool: where audio goes
+    ):
+        "Audio tokens in their places of another prompt"
+        self.heard['decoder'] = self.positions(here, self.heard['fusion'], self.real['fusion'].sum(1), self.heard['mean'][:, 0])
+        self.ready.pop('decoder', None)
+
 
 # %% ../nbs/13_temporal.ipynb #9ae1493b
 class NF4TemporalLoRA(torch.autograd.Function):
@@ -349,7 +376,8 @@ def gates(model:nn.Module) -> list:
 
 def hear_first(model, embed, input_ids, input_features=None, feature_lengths=None):
     "`embed` after the gates have listened"
-    for gate in gates(model): gate.listen(model, input_ids, input_features, feature_lengths)
+    if getattr(model, '_heard', None) is None: # else frames were selected, and the gates had to listen before that
+        for gate in gates(model): gate.listen(model, input_ids, input_features, feature_lengths)
     return embed(input_ids, input_features, feature_lengths)
 
 def note_start(model, decoder, args, kwargs):
