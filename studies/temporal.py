@@ -2,6 +2,7 @@
 
     python studies/temporal.py PATH_TO_FSDD              # all of it: learning rates first, then every arm and seed; goes on where it stopped
     python studies/temporal.py PATH_TO_FSDD --only rank lora --seeds 0 1
+    python studies/temporal.py PATH_TO_FSDD --gates      # after that: how much do the gates of `rank` move, and what do its adapters do with every gate at its mean?
     python studies/temporal.py PATH_TO_FSDD --plan       # measures one step and one test on this machine and says what all of it costs
     python studies/temporal.py PATH_TO_FSDD --smoke      # a few steps of two arms into a temporary file, the first of them twice: is it deterministic?
     python studies/temporal.py --table                   # the tables from the runs so far
@@ -26,7 +27,7 @@ a minute a run with its tests, an hour and a half for everything.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
 import dataclasses, random, re, statistics, tempfile, time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 import torch
 from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
@@ -89,9 +90,8 @@ def tests(path, n):
     return out
 
 
-def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
-    "One run as a row"
-    start = time.time()
+def trained_on(path, kind, arm, seed, lr, steps, n_train, n_test):
+    "→ the model of an arm, trained, and the tests"
     with tempfile.TemporaryDirectory() as folder:
         home = development(path, folder) if kind == 'tune' else path
         data, test = load_speech(f'fsdd:{home}', 'train', n=n_train, seed=seed), tests(home, n_test)
@@ -100,11 +100,47 @@ def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
     if kind != 'base':
         augment = UnevenAugment(**dataclasses.asdict(TUNE_AUGMENT))
         finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, augment), steps=steps, batch_size=BATCH, lr=lr, seed=seed, desc=f'{kind} {arm} seed {seed} lr {lr:g}')
+    return model, test
+
+
+def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
+    "One run as a row"
+    start = time.time()
+    model, test = trained_on(path, kind, arm, seed, lr, steps, n_train, n_test)
     trained, words = time.time() - start, [len(r['text'].split()) for r in test['clean']]
     wrong = {name: errors(model, rows)[0] for name, rows in test.items()}
     gates = gate_parameters(model)['gates'] if kind != 'base' and ARMS[arm] else 0
     return dict(wer={n: sum(e) / sum(words) for n, e in wrong.items()}, trainable=count_parameters(model)['trainable'] if kind != 'base' else 0,
                 gates=gates, seconds=round(trained), test_seconds=round(time.time() - start - trained), words=words, errors=wrong)
+
+
+def gates_of(path, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
+    "One run again, its gates watched, and then kept at their mean: a row"
+    model, test = trained_on(path, 'run', arm, seed, lr, steps, n_train, n_test)
+    layers, seen = {n: m for n, m in adapted_layers(model).items() if hasattr(m, 'opening')}, defaultdict(list)
+    def watched(name, opening):
+        def f(heard):
+            g = opening(heard)
+            if heard.ndim == 3 and heard.shape[1] > 1: seen[name].append((g.std(1).mean().item(), (g.mean(1) - 1).abs().mean().item()))
+            return g
+        return f
+    for n, m in layers.items(): m.opening = watched(n, m.opening)
+    wrong = {name: errors(model, rows)[0] for name, rows in test.items()}
+    for n, m in layers.items():
+        del m.opening
+        parent, _, child = n.rpartition('.')
+        setattr(model.get_submodule(parent), child, m.constant_adapter())
+    constant = {name: errors(model, rows)[0] for name, rows in test.items()}
+    by_place = {place: [statistics.mean(v[i] for n, vs in seen.items() if layers[n].place == place for v in vs) for i in (0, 1)] for place in ('encoder', 'fusion', 'decoder')}
+    return dict(spread={k: v[0] for k, v in by_place.items()}, shift={k: v[1] for k, v in by_place.items()}, errors=wrong, constant=constant)
+
+
+def watch_gates(file, path, arm, seeds):
+    "A row for each seed that the study has run"
+    for r in [r for r in read(file) if r['base'] == fingerprint() and (r['kind'], r['arm']) == ('run', arm) and r['seed'] in seeds]:
+        key = {k: r[k] for k in ('arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')}
+        again = run_once(file, dict(kind='gates') | key, lambda: gates_of(path, arm, r['seed'], r['lr'], r['steps'], r['n_train'], r['n_test']))
+        if again['errors'] != r['errors']: print(f'seed {r["seed"]}: not the same errors as in its run')
 
 
 def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
@@ -141,6 +177,11 @@ def table(rows):
             against = [said(better(summed(of, names), summed(plain, names))) if arm != 'lora' and plain else '-' for names in (tuple(UNEVEN), ('clean',))]
             cells = [f"{statistics.mean(r['wer'][t] for r in of):.1%}" for t in TESTS]
             out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {' | '.join(against)} | {of[0]['lr']:g} | {len(of)} |")
+        if watched := [r for r in mine if r['kind'] == 'gates']:
+            says = ', '.join(f"{place} {statistics.mean(r['spread'][place] for r in watched):.2f} (mean {statistics.mean(r['shift'][place] for r in watched):.2f} from 1)" for place in watched[0]['spread'])
+            mean_gate = [r | dict(errors=r['constant']) for r in watched]
+            against = [said(better(summed(mean_gate, names), summed(watched, names))) for names in (tuple(UNEVEN), ('clean',))]
+            out += ['', f"Gates of `{watched[0]['arm']}`, {len(watched)} seeds. Standard deviation over the frames of a recording: {says}. With every gate at its mean, fewer errors: uneven {against[0]}, clean {against[1]}."]
         if tuned := [r for r in mine if r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
             out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
@@ -180,7 +221,10 @@ def smoke(path):
 
 
 if __name__ == '__main__':
-    a = parsed(options(__doc__, ARMS, SEEDS, STEPS, RESULTS), table)
-    if a.smoke: smoke(a.path)
+    p = options(__doc__, ARMS, SEEDS, STEPS, RESULTS)
+    p.add_argument('--gates', action='store_true')
+    a = parsed(p, table)
+    if a.gates: watch_gates(a.results, a.path, 'rank', a.seeds)
+    elif a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
     else: study(a.results, a.path, a.only, a.seeds, a.steps)
