@@ -24,6 +24,7 @@ import torch, torchaudio.functional as AF, transformers, yaml
 from transformers import AutoFeatureExtractor, TrainerCallback
 from .adapters import load_adapter, merge_adapter, read_adapter, save_adapter
 from .audio import quiet_bands
+from .bench_gpu import PARTS, bench_gpu
 from .data import SpeechCollator, audit_data, error_rates, load_speech, skip_summary
 from .families import modality_table
 from .kernels import bench_kernels
@@ -96,7 +97,8 @@ def parser() -> Parser:
             threads=dict(type=int, help="CPU threads; torch's own number if not given"), size=dict(type=int, default=4096, help='rows and columns of the weight that is quantized and restored'),
             load=dict(action='store_true', help='also load a checkpoint of 0.9 billion parameters into 4 bits, which takes 2 GB of disk and a minute'),
             lora=dict(action='store_true', help='a training step beside bitsandbytes and peft instead'), paging=dict(action='store_true', help='an AdamW step on adapters, its states paged, against the budget instead'),
-            training=dict(action='store_true', help="training beside transformers' Trainer, peft and bitsandbytes instead"), data=dict(metavar='FOLDER', help='from the audio files of this folder to batches instead'))
+            training=dict(action='store_true', help="training beside transformers' Trainer, peft and bitsandbytes instead"), data=dict(metavar='FOLDER', help='from the audio files of this folder to batches instead; with --gpu adapt, recordings as train takes them'),
+            gpu=dict(nargs='*', metavar='PART', help=f"all that is measured on a GPU, or parts of it, instead: {', '.join(PARTS)}"), tiny=dict(action='store_true', help='with --gpu: sizes that a CPU can do, to try the benchmark and not the machine'))
     command('crash-test', 'A training run killed at random moments and resumed, against one that was not', kills=dict(type=int, default=20, help='how often'), **SEED)
     return p
 
@@ -382,11 +384,13 @@ def run_audit_data(args):
 def run_bench(args):
     "The command `bench`"
     if args.repeat < 3: raise ValueError(f'--repeat: {args.repeat} is too few for a median and its spread; give 3 or more')
+    if args.tiny and args.gpu is None: raise ValueError('--tiny: only --gpu has tiny sizes; give both')
+    say = lambda line: print(line, flush=True)
+    if args.gpu is not None: return bench_gpu(args.gpu, args.tiny, args.data, args.repeat, say=say)
     try: import bitsandbytes
     except ImportError: raise ImportError('bench compares with bitsandbytes; install it with: pip install bitsandbytes') from None
     logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
     if args.threads: torch.set_num_threads(args.threads)
-    say = lambda line: print(line, flush=True)
     say(f'{torch.get_num_threads()} threads, torch {torch.__version__}, bitsandbytes {bitsandbytes.__version__}; medians of {args.repeat} calls in turn')
     if args.lora: return bench_lora(repeat=args.repeat, say=say)
     if args.training: return say(json.dumps(bench_training(rounds=args.repeat), indent=1))
@@ -397,9 +401,7 @@ def run_bench(args):
     for dtype in (torch.bfloat16, torch.float32): bench_kernels(args.size, dtype, args.repeat, say)
     bench_linear(repeat=args.repeat, say=say)
     if args.load: bench_load(say=say)
-    if torch.cuda.is_available():
-        from qlora_audio.kernels_cuda import bench_cuda
-        bench_cuda(say=say)
+    if torch.cuda.is_available(): bench_gpu(repeat=args.repeat, say=say)
 
 def show_paging(args, say):
     "A line for each budget"

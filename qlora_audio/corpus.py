@@ -12,7 +12,7 @@ import numpy as np, soundfile, torch
 from datasets import Audio, Dataset, IterableDataset
 from torch.utils.data import DataLoader, IterableDataset as TorchIterable
 from .audio import load_audio, log_mel, make_feature_extractor
-from .data import LengthBatchSampler, load_speech, pad_last, parse_spec
+from .data import LengthBatchSampler, column, load_speech, pad_last, parse_spec
 
 # %% ../nbs/06_corpus.ipynb #a9a968c4
 class ShuffledStream(TorchIterable):
@@ -159,7 +159,7 @@ def bench_data(
 ) -> dict: # way → list of hours of audio a second
     "Throughput from files to padded batches of log-mel frames, each way in turns"
     data = load_speech(f'folder:{folder}?rate=16000')
-    files, durations = [f[0] for f in data.with_format(None)['files']], data['duration'][:]
+    files, durations = [f[0] for f in column(data, 'files')], column(data, 'duration')
     hours, fe = sum(durations) / 3600, make_feature_extractor(16_000, 80, 160, 400, 60)
     table = Dataset.from_dict(dict(audio=files)).cast_column('audio', Audio(decode=False))
     owned = table.cast_column('audio', Audio(sampling_rate=16_000))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DIGITS', 'SUFFIXES', 'TABLE_VERSION', 'CACHE_FROM', 'logger', 'HUB_COLUMNS', 'LOADERS', 'PROCESSOR_FILE',
-           'NORMALIZERS', 'parse_spec', 'as_speech', 'load_fsdd', 'hold_out', 'inside', 'listing', 'stamp', 'cut_off',
-           'check_row', 'cache_folder', 'cached', 'forget_tables', 'skip_summary', 'corpus', 'load_folder',
+           'NORMALIZERS', 'parse_spec', 'as_speech', 'column', 'load_fsdd', 'hold_out', 'inside', 'listing', 'stamp',
+           'cut_off', 'check_row', 'cache_folder', 'cached', 'forget_tables', 'skip_summary', 'corpus', 'load_folder',
            'keep_split', 'written', 'normalize', 'load_librispeech', 'load_commonvoice', 'load_ljspeech',
            'read_manifest', 'load_manifest', 'load_hub', 'load_speech', 'check_splits', 'AuditReport', 'audit_data',
            'AudioTextProcessor', 'text_ids', 'SpeechCollator', 'pad_last', 'LengthBatchSampler', 'padding_share',
@@ -68,6 +68,16 @@ class _Heard:
         out = {k: batch[k] for k in ('text', 'speaker', 'duration') if k in batch}
         if all(k in batch for k in self.needed): out['audio'] = self.decode(batch, self.rate)
         return out
+
+# %% ../nbs/06_data.ipynb #840df27b
+def column(
+    data, # from `load_speech`, or any rows
+    name:str, # text, speaker, duration; id, files … where the corpus has them
+) -> list: # a value for each row
+    "One column, without reading any sound"
+    if not isinstance(data, Dataset): return [row[name] for row in data]
+    if name not in data.column_names: raise ValueError(f"name: the rows have no {name!r}; there is {', '.join(data.column_names)}")
+    return data.with_format(None)[name][:]
 
 # %% ../nbs/06_data.ipynb #67e680eb
 def load_fsdd(
@@ -550,9 +560,8 @@ def check_splits(
 ) -> None:
     "`ValueError` naming a recording, or a speaker, that is in two splits"
     def clips(ds):
-        raw = ds.with_format(None)
-        return {f for files in raw['files'] for f in files} if 'files' in raw.column_names else set(raw['id']) if 'id' in raw.column_names else set()
-    for what, seen in [('recording', [clips(ds) for ds in splits])] + [('speaker', [set(ds.with_format(None)['speaker']) for ds in splits])] * speakers:
+        return {f for files in column(ds, 'files') for f in files} if 'files' in ds.column_names else set(column(ds, 'id')) if 'id' in ds.column_names else set()
+    for what, seen in [('recording', [clips(ds) for ds in splits])] + [('speaker', [set(column(ds, 'speaker')) for ds in splits])] * speakers:
         for i, left in enumerate(seen):
             for right in seen[i + 1:]:
                 if both := left & right: raise ValueError(f'splits: the {what} {sorted(both)[0]} is in two of them ({len(both)} are); load with another split' + ', or speaker_disjoint=true' * (what == 'speaker'))

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['STRATEGIES', 'join_processes', 'shard_units', 'check_model', 'check_examples', 'embedding_units', 'shard_model',
            'base_checksum', 'leave_base_out', 'prepare_distributed', 'rows_of', 'token_loss', 'by_first', 'bare',
-           'save_training', 'load_training', 'gather_adapter', 'resident_bytes', 'Traffic', 'train_check',
-           'check_worker', 'check_distributed', 'trainer_check', 'qlora_trainer_check', 'DecoderShape',
-           'distributed_plan']
+           'save_training', 'load_training', 'gather_adapter', 'zero2_config', 'zero2', 'resident_bytes', 'Traffic',
+           'train_check', 'what_failed', 'check_worker', 'check_distributed', 'trainer_check', 'qlora_trainer_check',
+           'DecoderShape', 'distributed_plan']
 
 # %% ../nbs/11_distributed.ipynb #91b5ec1d
-import hashlib, json, math, os, subprocess, sys, tempfile
+import hashlib, importlib.util, json, math, os, re, signal, subprocess, sys, tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,6 +219,26 @@ def gather_adapter(
     by_first(write)
     return Path(folder)
 
+# %% ../nbs/11_distributed.ipynb #a8a8b51b
+def zero2_config(
+    batch_size:int, # rows of one process
+    max_grad_norm:float=0., # 0: gradients are not clipped; DeepSpeed's own default is 1
+) -> dict:
+    "DeepSpeed's configuration for adapters on a 4-bit base"
+    return dict(train_micro_batch_size_per_gpu=batch_size, gradient_accumulation_steps=1, gradient_clipping=max_grad_norm, zero_optimization=dict(stage=2), zero_allow_untested_optimizer=True, steps_per_print=1 << 31)
+
+def zero2(
+    model:nn.Module, # from `prepare_distributed(model, wrap=False)`
+    optimizer, # of torch, over what is trained
+    batch_size:int, # rows of one process
+    **config, # more for `zero2_config`
+): # DeepSpeed's engine: `engine(**inputs)`, `engine.backward(loss)`, `engine.step()`
+    "Gradients and optimizer states cut over the processes"
+    if importlib.util.find_spec('deepspeed') is None: raise ModuleNotFoundError("deepspeed: it is not installed; pip install deepspeed, or use strategy='ddp'")
+    if not torch.cuda.is_available(): os.environ.setdefault('DS_ACCELERATOR', 'cpu')
+    import deepspeed
+    return deepspeed.initialize(model=model, optimizer=optimizer, config=zero2_config(batch_size, **config))[0]
+
 # %% ../nbs/11_distributed.ipynb #8d42e621
 def resident_bytes(
     model:nn.Module,
@@ -247,7 +267,7 @@ class Traffic(TorchDispatchMode):
 
 # %% ../nbs/11_distributed.ipynb #e369d664
 def train_check(
-    strategy:str|None=None, # None: one process, no DDP
+    strategy:str|None=None, # 'ddp', 'fsdp2' or 'zero2'; None: one process, no DDP
     steps:int=50,
     first:int=0, # step at which to begin; the batches before it are passed over
     start:str|None=None, # file to resume from
@@ -257,7 +277,7 @@ def train_check(
     inside:int=0, # processes that share one base, 0 for all
     embeddings:bool=False,
     lr:float=1e-2,
-) -> dict: # losses, bytes held, bytes sent in the last step, hash of the adapter
+) -> dict: # losses, bytes held, of them by the optimizer, bytes sent in the last step, hash of the adapter
     "Train `check_model`; every process must call it with the same arguments"
     model, rank, n = check_model(), 0, 1
     whole = resident_bytes(model)
@@ -266,23 +286,39 @@ def train_check(
         cut = {}
         if strategy == 'fsdp2': cut = dict(embeddings=embeddings)
         if inside: cut['mesh'] = dist.init_device_mesh('cpu', (n // inside, inside), mesh_dim_names=('machines', 'inside'))['inside']
-        model = prepare_distributed(model, strategy, **cut)
+        model = prepare_distributed(model, 'ddp' if strategy == 'zero2' else strategy, wrap=strategy != 'zero2', **cut)
     optimizer, losses = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr), []
+    engine = zero2(model, optimizer, batch_size // n) if strategy == 'zero2' else None
     if start: first = load_training(start, model, optimizer)
     examples = check_examples(batch_size * (first + steps))
     for step in range(first, first + steps):
         mine = rows_of(examples[step * batch_size:(step + 1) * batch_size], rank, n)
         batch = {k: torch.stack([e[k] for e in mine]) for k in mine[0]}
         with Traffic() as traffic:
-            logits = model(input_ids=batch['input_ids'], attention_mask=batch['attention_mask']).logits
+            logits = (engine or model)(input_ids=batch['input_ids'], attention_mask=batch['attention_mask']).logits
             loss, of_batch = token_loss(logits, batch['labels'])
-            loss.backward()
-        optimizer.step(); optimizer.zero_grad()
+            engine.backward(loss) if engine else loss.backward()
+        if engine: engine.step()
+        else: optimizer.step(); optimizer.zero_grad()
         losses.append(of_batch)
     if save: save_training(save, model, optimizer, first + steps)
     if adapter: gather_adapter(model, adapter)
     tensors = b''.join(v.detach().numpy().tobytes() for v in adapter_tensors(bare(model)).values())
-    return dict(losses=losses, adapter=hashlib.sha256(tensors).hexdigest()[:16], whole=whole, held=resident_bytes(bare(model)), traffic=dict(traffic.bytes))
+    states = sum(v.nbytes for s in optimizer.state.values() for v in s.values() if v.ndim)
+    return dict(losses=losses, states=states, adapter=hashlib.sha256(tensors).hexdigest()[:16], whole=whole, held=resident_bytes(bare(model)), traffic=dict(traffic.bytes))
+
+# %% ../nbs/11_distributed.ipynb #52dc31cc
+def what_failed(
+    said:str, # by torchrun
+    folder:str|Path, # its --log-dir, with --redirects=3
+) -> str: # which processes, how each ended, and the end of what they wrote themselves
+    "The reason of a run that failed, in the words of the processes that did"
+    ended = {int(rank): int(code) for rank, code in re.findall(r'\brank\s*: (\d+).*?exitcode\s*: (-?\d+)', said, re.S) if int(code) != -signal.SIGTERM} # SIGTERM is torchrun's, for the others
+    if not ended: return said.strip()[-2000:]
+    wrote = {rank: re.sub(rf'^\[rank{rank}\]: ?', '', ''.join(f.read_text(errors='replace') for f in Path(folder).glob(f'*/attempt_0/{rank}/stderr.log')), flags=re.M).strip() for rank in ended}
+    how = lambda code: f'by {signal.Signals(-code).name}' if code < 0 else f'with exit status {code}'
+    reason = lambda text: next((l for l in reversed(text.splitlines()) if re.match(r'[\w.]+(Error|Exception|Interrupt)\b', l)), 'no exception of Python')
+    return '; '.join(f'process {r} ended {how(c)}: {reason(wrote[r])}' for r, c in ended.items()) + ''.join(f'\n\nprocess {r} wrote:\n{wrote[r][-2000:]}' for r in ended)
 
 # %% ../nbs/11_distributed.ipynb #ac9bd328
 def check_worker():
@@ -291,6 +327,7 @@ def check_worker():
     rank, _ = join_processes('gloo')
     answers = [globals()[call.pop('run', 'train_check')](**call) for call in json.loads(sys.argv[1])]
     Path(sys.argv[2], f'{rank}.json').write_text(json.dumps(answers))
+    dist.barrier() # who leaves early closes connections that others still read from
     dist.destroy_process_group()
 
 def check_distributed(
@@ -298,13 +335,11 @@ def check_distributed(
     *calls:dict, # arguments of `train_check`, one dict for each run
 ) -> list: # for each call, a list with the answer of each process
     "Run the calls under torchrun, on the CPU with gloo"
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', '--no-python', sys.executable,
-               '-c', 'from qlora_audio.distributed import check_worker; check_worker()']
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', f'--log-dir={folder}', '--redirects=3', '--no-python', sys.executable,
+                   '-c', 'from qlora_audio.distributed import check_worker; check_worker()']
         done = subprocess.run([*command, json.dumps(calls), folder], capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
-        if done.returncode:
-            errors = [l.split(']:')[-1].strip() for l in done.stderr.splitlines() if 'Error: ' in l]
-            raise RuntimeError(f'{processes} processes: {errors[0] if errors else done.stderr[-2000:]}')
+        if done.returncode: raise RuntimeError(f'{processes} processes: {what_failed(done.stderr, folder)}')
         answers = [json.loads(Path(folder, f'{rank}.json').read_text()) for rank in range(processes)]
     return [list(of_call) for of_call in zip(*answers)]
 
@@ -334,12 +369,13 @@ def trainer_check(
 def qlora_trainer_check(
     folder:str, # checkpoints, and at the end the adapter
     processes:int=1,
+    strategy:str|None=None, # 'fsdp2' to cut the base
     steps:int=8,
     batch_size:int=7, # of all processes together
     bad_step:int|None=3, # in which the last process has a loss of NaN
     resume:bool=False,
-) -> dict: # losses by step, steps left out, weights, what this process wrote
-    "As `trainer_check`, on `QLoRATrainer`, without a base that is cut"
+) -> dict: # losses by step, steps left out, bytes of codes held, weights, what this process wrote
+    "As `trainer_check`, on `QLoRATrainer`"
     from qlora_audio.training import Progress, QLoRAArguments, QLoRATrainer
     if processes > 1: join_processes('gloo')
     class Spoiled(QLoRATrainer):
@@ -350,12 +386,14 @@ def qlora_trainer_check(
         def publish(self, made, target): self.wrote += (target.name,); super().publish(made, target)
     stack = lambda rows: (lambda rows: {k: torch.stack([r[k] for r in rows]) for k in rows[0]})(list(rows))
     args = QLoRAArguments(folder, max_steps=steps, save_steps=4, batch_size=batch_size, learning_rate=1e-2, lr_scheduler_type='constant', warmup_steps=0, logging_steps=1, use_cpu=True, ddp_backend='gloo' if processes > 1 else None)
-    trainer = Spoiled(model := check_model(), args, check_examples(batch_size * 8), collator=stack)
+    model = check_model()
+    if strategy: prepare_distributed(model, strategy, wrap=False)
+    trainer = Spoiled(model, args, check_examples(batch_size * 8), collator=stack)
     trainer.remove_callback(Progress)
     trainer.train(resume=resume)
     gather_adapter(model, Path(folder)/'adapter', overwrite=True)
     weights = torch.cat([v.detach().flatten() for v in adapter_tensors(model).values()])
-    return dict(losses={h['step']: h['loss'] for h in trainer.state.log_history if 'loss' in h and h['step'] != bad_step}, skipped=trainer.skipped, adapter=weights.tolist(), wrote=trainer.wrote)
+    return dict(losses={h['step']: h['loss'] for h in trainer.state.log_history if 'loss' in h and h['step'] != bad_step}, skipped=trainer.skipped, held=resident_bytes(model)['codes'], adapter=weights.tolist(), wrote=trainer.wrote)
 
 # %% ../nbs/11_distributed.ipynb #2e6f4246
 @dataclass

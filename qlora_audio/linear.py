@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'rows_at_once', 'restored_rows', 'product_cpu',
-           'product_back_cpu', 'restored', 'FrozenLinear', 'NF4Linear', 'to_bytes', 'read_quant_state', 'bench_linear']
+           'product_back_cpu', 'restored', 'product_restored', 'product_kernels', 'product_op', 'on_gpu',
+           'FrozenLinear', 'NF4Linear', 'to_bytes', 'read_quant_state', 'bench_linear']
 
 # %% ../nbs/03_linear.ipynb #57fd2f96
-import functools, json, math, statistics, threading
+import functools, json, math, statistics, threading, warnings
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -125,6 +126,70 @@ def restored(
     if nested_absmax is None: return dequantize_nf4(packed, absmax, shape, dtype, blocksize)
     return dequantize_nested(packed, AbsmaxState(absmax, nested_absmax, nested_offset), shape, dtype, blocksize)
 
+# %% ../nbs/03_linear.ipynb #0p000001
+def product_restored(
+    x:Tensor, # (..., in_features), or (..., out_features) if `back`
+    scales:tuple, # packed, absmax, nested_absmax, nested_offset
+    bias:Tensor|None, # (wide,), where wide is what the result has for each token
+    low:Tensor|None, # (..., r) in the dtype of x
+    factor:Tensor|None, # (wide, r), or (r, wide) if `back`
+    keep:Tensor|None, # (..., wide) bool: where the adapter counts; everywhere if None
+    scaling:float, # of the adapter
+    shape:tuple, # (out_features, in_features)
+    blocksize:int,
+    back:bool, # x @ W_hat, not x @ W_hat.T
+) -> Tensor: # (..., wide) in x's dtype
+    "x @ W_hat.T + bias + scaling · keep ∘ (low @ factor.T)"
+    weight = restored(scales, shape, x.dtype, blocksize)
+    y = F.linear(x, weight.T if back else weight, bias)
+    if low is None: return y
+    factor = (factor if back else factor.T).to(x.dtype)
+    if keep is not None: return y.add_((low @ factor).mul_(keep), alpha=scaling)
+    y.view(-1, y.shape[-1]).addmm_(low.reshape(-1, low.shape[-1]), factor, alpha=scaling)
+    return y
+
+@functools.cache
+def product_kernels():
+    "The function that chooses among kernels, or None where there is no Triton, with a warning"
+    try: from qlora_audio.matmul_cuda import product_cuda
+    except ImportError as e: return warnings.warn(f'NF4 weights are restored before every product on the GPU: {e}', stacklevel=3)
+    return product_cuda
+
+# %% ../nbs/03_linear.ipynb #0p000002
+@torch.library.custom_op('qlora_audio::nf4_product', mutates_args=())
+def product_op(x:Tensor, packed:Tensor, absmax:Tensor, nested_absmax:Tensor|None, nested_offset:Tensor|None, bias:Tensor|None, low:Tensor|None, factor:Tensor|None, keep:Tensor|None,
+               scaling:float, out_features:int, in_features:int, blocksize:int, back:bool) -> Tensor:
+    "`product_restored` as one operation: by a kernel where one is faster"
+    scales, shape, extras = (packed, absmax, nested_absmax, nested_offset), (out_features, in_features), (bias, low, factor, keep, scaling)
+    plain = lambda: product_restored(x, scales, *extras, shape, blocksize, back)
+    if not (x.is_cuda and (kernels := product_kernels())): return plain()
+    return kernels(x, *scales, *shape, blocksize, back, *extras, restored=plain)
+
+@product_op.register_fake
+def _(x, packed, absmax, nested_absmax, nested_offset, bias, low, factor, keep, scaling, out_features, in_features, blocksize, back):
+    return x.new_empty((*x.shape[:-1], in_features if back else out_features))
+
+def _remember(ctx, inputs, output):
+    ctx.save_for_backward(*inputs[1:5], *inputs[6:9])
+    ctx.settings = inputs[9:]
+
+def _product_back(ctx, grad):
+    "Gradients of x, bias, low and factor; that of x is the same operation the other way round"
+    (*scales, low, factor, keep), (scaling, *shape, blocksize, back), needs = ctx.saved_tensors, ctx.settings, ctx.needs_input_grad
+    flat = lambda t: t.reshape(-1, t.shape[-1])
+    of_x = torch.ops.qlora_audio.nf4_product(grad, *scales, None, None, None, None, 1., *shape, blocksize, not back) if needs[0] else None
+    of_bias, of_low, of_factor = flat(grad).sum(0) if needs[5] else None, None, None
+    if low is not None:
+        g = (grad if keep is None else grad * keep) * scaling
+        if needs[6]: of_low = g @ (factor.T if back else factor).to(g.dtype)
+        if needs[7]: of_factor = ((flat(low).T @ flat(g)) if back else (flat(g).T @ flat(low))).to(factor.dtype)
+    return of_x, None, None, None, None, of_bias, of_low, of_factor, *[None] * 6
+
+product_op.register_autograd(_product_back, setup_context=_remember)
+
+def on_gpu(x:Tensor) -> bool: # whether a layer multiplies by the one operation
+    "A CUDA device, real or pretended by a compiler"
+    return x.device.type == 'cuda'
 
 # %% ../nbs/03_linear.ipynb #40af3d2b
 class FrozenLinear(torch.autograd.Function):
@@ -143,11 +208,8 @@ class FrozenLinear(torch.autograd.Function):
         scales = packed, absmax, nested_absmax, nested_offset
         ctx.save_for_backward(*scales)
         ctx.shape, ctx.blocksize, ctx.torch_plans = (out_features, x.shape[-1]), blocksize, torch.compiler.is_compiling() or x.device.type != 'cpu'
-        if ctx.torch_plans:
-            if x.device.type == 'cuda' and not ctx.needs_input_grad[0] and x.numel() <= 8 * x.shape[-1] and not torch.compiler.is_compiling():
-                from qlora_audio.kernels_cuda import matvec
-                if (y := matvec(x, *scales, out_features, blocksize)) is not None: return y if bias is None else y + bias
-            return F.linear(x, restored(scales, ctx.shape, x.dtype, blocksize), bias)
+        if on_gpu(x): return torch.ops.qlora_audio.nf4_product(x, *scales, bias, None, None, None, 1., *ctx.shape, blocksize, False)
+        if ctx.torch_plans: return F.linear(x, restored(scales, ctx.shape, x.dtype, blocksize), bias)
         return product_cpu(x, bias, scales, out_features, blocksize)
 
     @staticmethod
@@ -156,7 +218,8 @@ class FrozenLinear(torch.autograd.Function):
     ):
         of_x = of_bias = None
         if ctx.needs_input_grad[0]:
-            if ctx.torch_plans: of_x = grad @ restored(ctx.saved_tensors, ctx.shape, grad.dtype, ctx.blocksize)
+            if on_gpu(grad): of_x = torch.ops.qlora_audio.nf4_product(grad, *ctx.saved_tensors, None, None, None, None, 1., *ctx.shape, ctx.blocksize, True)
+            elif ctx.torch_plans: of_x = grad @ restored(ctx.saved_tensors, ctx.shape, grad.dtype, ctx.blocksize)
             else: of_x = product_back_cpu(grad, ctx.saved_tensors, ctx.shape[1], ctx.blocksize)
         if ctx.needs_input_grad[1]: of_bias = grad.reshape(-1, grad.shape[-1]).sum(0)
         return of_x, of_bias, None, None, None, None, None, None

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 from .kernels import alternate
-from .linear import NF4Linear, product_back_cpu, product_cpu, product_dtype, restored
+from .linear import NF4Linear, on_gpu, product_back_cpu, product_cpu, product_dtype, restored
 
 # %% ../nbs/04_lora.ipynb #559f53ed
 def layer_shape(
@@ -93,6 +93,7 @@ def input_gradient(
 ) -> Tensor: # (..., in_features)
     "Through the base, and through the adapter"
     shape = grad.shape[-1], x.shape[-1]
+    if on_gpu(grad): return torch.ops.qlora_audio.nf4_product(grad, *scales, None, of_h.view(*grad.shape[:-1], -1).to(grad.dtype), a, keep, 1., *shape, ctx.blocksize, True)
     of_x = grad @ restored(scales, shape, grad.dtype, ctx.blocksize) if ctx.torch_plans else product_back_cpu(grad, scales, shape[1], ctx.blocksize)
     if keep is None: add_product(of_x.view(-1, shape[1]), of_h, a)
     else: of_x.add_((of_h @ a).view(x.shape) * keep)
@@ -114,11 +115,12 @@ class NF4LoRA(torch.autograd.Function):
     ) -> Tensor: # (..., out_features) in x's dtype
         ctx.torch_plans = torch.compiler.is_compiling() or x.device.type != 'cpu'
         ctx.scaling, ctx.blocksize, shape = scaling, blocksize, (len(B), x.shape[-1])
-        y = F.linear(x, restored(scales, shape, x.dtype, blocksize), bias) if ctx.torch_plans else product_cpu(x, bias, scales, len(B), blocksize)
-        a, b = thin(A, x), thin(B, x)
-        seen = (x if keep is None else x * keep).reshape(-1, shape[1])
+        a, seen = thin(A, x), (x if keep is None else x * keep).reshape(-1, shape[1])
         h = seen.to(a.dtype) @ a.T                                        # (N, r)
-        add_product(y.view(-1, len(B)), h, b.T, scaling)
+        if on_gpu(x): y = torch.ops.qlora_audio.nf4_product(x, *scales, bias, h.view(*x.shape[:-1], -1), B, None, scaling, *shape, blocksize, False)
+        else:
+            y = F.linear(x, restored(scales, shape, x.dtype, blocksize), bias) if ctx.torch_plans else product_cpu(x, bias, scales, len(B), blocksize)
+            add_product(y.view(-1, len(B)), h, thin(B, x).T, scaling)
         ctx.save_for_backward(x, A, B, keep, h, *scales)
         return y
 
@@ -168,7 +170,7 @@ class LoRALinear(LoRALayer):
     ) -> Tensor: # (..., out_features)
         "Base plus adapter"
         if self.lora_magnitude_vector is not None: return self.dora(x)
-        if isinstance(self.base_layer, NF4Linear) and torch.is_grad_enabled(): return self.fused(x)
+        if isinstance(self.base_layer, NF4Linear) and (torch.is_grad_enabled() or on_gpu(x)): return self.fused(x)
         y = self.base_layer(x)
         return y + self.adapter(x.to(y.dtype))
 

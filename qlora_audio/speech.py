@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, WhisperConfig
 from .audio import Augment, add_noise, add_room, make_feature_extractor, resample, telephone
-from .data import DIGITS, SpeechCollator, as_speech
+from .data import DIGITS, SpeechCollator, as_speech, column
 from .sentences import KINDS, VOCABULARY, random_text, subword_tokenizer
 from .encoders import encode, encoder_frames
 from .model import AudioTextModel, AudioTextProcessor
@@ -252,8 +252,7 @@ def unheard(
 ):  # → datasets.Dataset
     "Built-in speech whose sentences, of up to ten words, the base was not trained on"
     data = load_synthetic('test', n=8 * n, **dict(kind='sentences') | how)
-    texts = data.with_format(None)['text']                 # the words alone: nothing is rendered
-    return data.select([i for i, text in enumerate(texts) if text not in heard and text.count(' ') < 10][:n])
+    return data.select([i for i, text in enumerate(column(data, 'text')) if text not in heard and text.count(' ') < 10][:n])
 
 def measure_base(
     model:AudioTextModel,

@@ -4,26 +4,29 @@
 
 # %% auto #0
 __all__ = ['TUNE_AUGMENT', 'word_error_rate', 'batches_by_length', 'RunningMean', 'finetune', 'progress', 'evaluate',
-           'StepBatches', 'SeededRows', 'SeededCollator', 'targets', 'cut', 'QLoRAArguments', 'QLoRATrainer', 'Keys',
-           'SkipStep', 'memory_used', 'Progress', 'trainable_state', 'load_trainable', 'seal', 'sync_folder', 'damage',
-           'checkpoints', 'newest_whole', 'Small', 'small_batch', 'crash_run', 'crash_test', 'bench_model',
-           'bench_batch', 'stacked', 'bench_trainer', 'StepTimes', 'bench_memory', 'bench_training']
+           'StepBatches', 'SeededRows', 'SeededCollator', 'targets', 'cut', 'ShortAttention', 'short_sdpa',
+           'attend_with', 'QLoRAArguments', 'QLoRATrainer', 'Keys', 'SkipStep', 'memory_used', 'Progress',
+           'trainable_state', 'load_trainable', 'seal', 'sync_folder', 'damage', 'checkpoints', 'newest_whole', 'Small',
+           'small_batch', 'crash_run', 'crash_test', 'bench_model', 'bench_batch', 'stacked', 'bnb_peft', 'biases_only',
+           'bench_trainer', 'StepTimes', 'bench_memory', 'bench_training']
 
 # %% ../nbs/11_training.ipynb #895b7f0d
 import contextlib, hashlib, itertools, json, math, multiprocessing, os, random, shutil, signal, statistics, subprocess, sys, tempfile, time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-import psutil, torch, torchaudio.functional as AF
+import psutil, torch, torch.nn.functional as F, torchaudio.functional as AF
 from accelerate.utils import gather_object
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import AttentionInterface, AttentionMaskInterface, EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 from .audio import Augment
-from .data import LengthBatchSampler, SpeechCollator, error_rates, skip_summary
+from .data import LengthBatchSampler, SpeechCollator, column, error_rates, skip_summary
 from .lora import LoRAConfig, add_lora
 from .optim import PagedAdamW
 from .quantize import NF4Config, quantize_model
@@ -164,10 +167,10 @@ class StepBatches(torch.utils.data.Sampler):
 
 # %% ../nbs/11_training.ipynb #a335fbe2
 class SeededRows(list):
-    "Rows that set torch's and Python's generators as each is handed out; every item is (row, seed)"
+    "Rows that set torch's (of the CPU) and Python's generators as each is handed out; every item is (row, seed)"
     def __iter__(self):
         for row, seed in super().__iter__():
-            torch.manual_seed(seed); random.seed(seed)
+            torch.default_generator.manual_seed(seed); random.seed(seed)
             yield row
 
 class SeededCollator:
@@ -196,6 +199,69 @@ def cut(
     part = lambda v, a, b: v[a:b] if isinstance(v, Tensor) and v.ndim and len(v) == n else v
     return [{k: part(v, a, b) for k, v in batch.items()} for a, b in zip(ends, ends[1:]) if a < b]
 
+# %% ../nbs/11_training.ipynb #4590418e
+class ShortAttention(torch.autograd.Function):
+    "torch's attention on a CPU, and its gradients as five products of all heads (Dao et al. 2022, appendix B.2)"
+    longest = 256 # positions, up to which this is the faster way
+    @staticmethod
+    def forward(ctx,
+        q:Tensor, # (B, H, T, D)
+        k:Tensor, # (B, H, S, D)
+        v:Tensor, # (B, H, S, D)
+        mask:Tensor|None, # (B, 1 or H, T, S) in q's dtype, added to the scores
+        scale:float, # that scores are multiplied with
+    ) -> Tensor: # (B, H, T, D)
+        out, logsum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
+        ctx.save_for_backward(q, k, v, mask, out, logsum)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx,
+        grad:Tensor, # (B, H, T, D)
+    ):
+        q, k, v, mask, out, logsum = ctx.saved_tensors
+        logsum = logsum.masked_fill(logsum == -torch.inf, torch.inf)[..., None]   # a row that may see nothing gives nothing
+        of_q, of_k, of_v = (torch.empty_like(t) for t in (q, k, v))
+        for i, g in enumerate(grad.float()):
+            p = torch.baddbmm(logsum[i], q[i].float(), k[i].float().mT, beta=-1, alpha=ctx.scale)   # (H, T, S)
+            p = (p if mask is None else p.add_(mask[i])).exp_()
+            seen = (g * out[i].float()).sum(-1, keepdim=True)                                       # (H, T, 1)
+            of_scores = torch.baddbmm(seen, g, v[i].float().mT, beta=-1).mul_(p).mul_(ctx.scale).to(q.dtype)
+            of_q[i], of_k[i], of_v[i] = of_scores @ k[i], of_scores.mT @ q[i], p.to(q.dtype).mT @ grad[i]
+        return of_q, of_k, of_v, None, None
+
+# %% ../nbs/11_training.ipynb #d710b4d9
+def short_sdpa(module:nn.Module, query:Tensor, key:Tensor, value:Tensor, attention_mask:Tensor|None, dropout:float=0., scaling:float|None=None, is_causal:bool|None=None, position_bias=None, **kwargs) -> tuple:
+    "transformers' `sdpa_attention_forward`, through `ShortAttention` where that is faster"
+    T, S = query.shape[2], key.shape[2]
+    causal = T > 1 and attention_mask is None and (getattr(module, 'is_causal', True) if is_causal is None else is_causal)
+    short = query.device.type == 'cpu' and {t.dtype for t in (query, key, value)} == {torch.bfloat16} and max(T, S) <= ShortAttention.longest and query.shape[-1] == value.shape[-1]
+    if not short or not torch.is_grad_enabled() or not query.requires_grad or dropout or position_bias is not None or kwargs.get('softcap') is not None or causal and T != S:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, position_bias=position_bias, **kwargs)
+    may = torch.ones(1, 1, T, S, dtype=torch.bool).tril() if causal else attention_mask
+    if may is not None:
+        if may.dtype == torch.bool: may = torch.zeros(may.shape, dtype=query.dtype).masked_fill_(~may, -torch.inf)
+        may = may.to(query.dtype).expand(len(query), -1, -1, -1)
+    key, value = (repeat_kv(t, query.shape[1] // t.shape[1]) for t in (key, value))
+    y = ShortAttention.apply(query, key, value, may, query.shape[-1] ** -0.5 if scaling is None else scaling)
+    return y.transpose(1, 2).contiguous(), None
+
+AttentionInterface.register('short_sdpa', short_sdpa)
+AttentionMaskInterface.register('short_sdpa', sdpa_mask)
+
+@contextlib.contextmanager
+def attend_with(
+    model:nn.Module, # of transformers, or with parts that are
+    how:str='short_sdpa', # name of a function in `AttentionInterface`
+):
+    "While this lasts, whatever attends by 'sdpa' does it by `how`"
+    configs = {id(c): c for m in model.modules() if getattr(c := getattr(m, 'config', None), '_attn_implementation', None) == 'sdpa'}.values()
+    for c in configs: c._attn_implementation = {'': how} # of itself, not of the configs in it
+    try: yield
+    finally:
+        for c in configs: c._attn_implementation = {'': 'sdpa'}
+
 # %% ../nbs/11_training.ipynb #def1e240
 @dataclass
 class QLoRAArguments(TrainingArguments):
@@ -208,6 +274,7 @@ class QLoRAArguments(TrainingArguments):
     optim_budget:int|None = None # bytes of optimizer states on the device, by `PagedAdamW`; None for transformers' `optim`
     optim_page_bytes:int = 1 << 20 # of `PagedAdamW`
     max_skipped:int = 10 # steps in a row without a finite gradient before it stops
+    short_attention:bool = True # on a CPU in bfloat16, attention by `short_sdpa`
     learning_rate:float = 1e-3
     lr_scheduler_type:str = 'cosine'
     warmup_steps:float = 0.1 # below 1: a share of the run
@@ -220,6 +287,7 @@ class QLoRAArguments(TrainingArguments):
         if self.gradient_accumulation_steps != 1: self.pieces, self.gradient_accumulation_steps = self.gradient_accumulation_steps, 1
         for name in ('batch_size', 'pieces', 'window', 'max_skipped'):
             if getattr(self, name) < 1: raise ValueError(f'{name}: {getattr(self, name)} is impossible; give 1 or more')
+        if self.deepspeed: raise ValueError('deepspeed: its engine keeps the gradients that QLoRATrainer looks at; start with torchrun for DDP, or write a loop around qlora_audio.distributed.zero2')
         if self.patience is not None:
             self.load_best_model_at_end, self.metric_for_best_model = True, self.metric_for_best_model or 'wer'
             if self.eval_strategy == 'no': self.eval_strategy = self.save_strategy
@@ -262,8 +330,8 @@ class QLoRATrainer(Trainer):
     def get_train_dataloader(self) -> torch.utils.data.DataLoader:
         "Batches by length; an index alone decides what a row becomes, so that workers and processes change nothing"
         a, data = self.args, self.train_dataset
-        durations = data['duration'] if hasattr(data, 'column_names') else [row.get('duration', 1.) for row in data]
-        batches = LengthBatchSampler(list(durations), a.batch_size, max_seconds=a.max_seconds, window=a.window, seed=a.seed, drop_last=a.dataloader_drop_last)
+        durations = column(data, 'duration') if 'duration' in getattr(data, 'column_names', ()) else [row.get('duration', 1.) for row in data]
+        batches = LengthBatchSampler(durations, a.batch_size, max_seconds=a.max_seconds, window=a.window, seed=a.seed, drop_last=a.dataloader_drop_last)
         self.sampler, keys = StepBatches(batches, a.process_index, a.world_size), Keys(len(data))
         return torch.utils.data.DataLoader(keys, batch_sampler=self.sampler, collate_fn=SeededCollator(self.noisy, data, a.seed), num_workers=a.dataloader_num_workers,
                                            pin_memory=a.dataloader_pin_memory, persistent_workers=a.dataloader_persistent_workers, generator=torch.Generator())
@@ -379,7 +447,7 @@ class QLoRATrainer(QLoRATrainer):
         rows = sorted((data[i] for i in range(len(data))), key=lambda r: r.get('duration', 1.))[a.process_index::a.world_size]
         self.model.eval()
         try:
-            with torch.no_grad(), self.compute_loss_context_manager(): result = self.mean_loss(rows) | self.heard(rows)
+            with torch.no_grad(), self.accelerator.autocast(): result = self.mean_loss(rows) | self.heard(rows) # the dtype of training, whether it has begun or not
         finally: self.model.train(was_training)
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in self.metrics(gather_object([result])).items()}
         self.log(metrics)
@@ -541,7 +609,8 @@ class QLoRATrainer(QLoRATrainer):
         if path is None and resume and checkpoints(home): raise ValueError(f'output_dir: no checkpoint in {home} is whole; choose another folder to start again')
         if path is not None: self.take_up(path)
         set_seed(self.args.seed)
-        result = super().train(resume_from_checkpoint=None if path is None else str(path), **kwargs)
+        with attend_with(self.model) if self.args.short_attention else contextlib.nullcontext():
+            result = super().train(resume_from_checkpoint=None if path is None else str(path), **kwargs)
         for name, data in dict(train_data=self.train_dataset, eval_data=self.eval_dataset).items(): # what `load_speech` left out
             if self.args.process_index == 0 and (said := skip_summary(data)): print(f'{name}: {said}', flush=True)
         return result
@@ -645,27 +714,14 @@ def stacked(rows:list) -> dict:
     rows = list(rows)
     return {k: torch.stack([r[k] for r in rows]) for k in rows[0]}
 
-# %% ../nbs/11_training.ipynb #c5f85364
-def bench_trainer(
-    kind:str, # 'ours' or 'theirs'
-    folder:str,
-    steps:int=3, # of one call of `train`
-    batch_size:int=8,
-    r:int=16,
-    **size, # of `bench_model`
-) -> Trainer:
-    "One of the two trainers of the comparison; both put the same layers into 4 bits, with adapters on the same"
-    from qlora_audio.linear import NF4Linear
-    model = bench_model(**size)
-    rows, common = bench_batch(model, batch_size), dict(output_dir=folder, max_steps=steps, bf16=True, use_cpu=True, save_strategy='no', learning_rate=1e-4, warmup_steps=0, logging_strategy='no', max_grad_norm=1.)
-    ours = quantize_model(bench_model(**size), NF4Config())
-    names = [n for n, m in ours.named_modules() if isinstance(m, NF4Linear)]
-    if kind == 'ours':
-        trainer = QLoRATrainer(add_lora(ours, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names)), QLoRAArguments(batch_size=batch_size, **common), rows, collator=stacked)
-        trainer.remove_callback(Progress)
-        return trainer
+# %% ../nbs/11_training.ipynb #0eb0f596
+def bnb_peft(
+    model:nn.Module, # in 16 bits; changed in place
+    names:list, # of the linear layers that get 4 bits and an adapter
+    r:int,
+) -> nn.Module: # peft's
+    "bitsandbytes' layers in place of linear ones, with peft's adapters"
     import bitsandbytes as bnb, peft
-    del ours
     for name in names:
         parent, _, child = name.rpartition('.')
         old = model.get_submodule(name)
@@ -674,17 +730,47 @@ def bench_trainer(
         if old.bias is not None: new.bias = old.bias
         setattr(model.get_submodule(parent), child, new.to('cpu'))
     model.is_loaded_in_4bit = True
-    model = peft.get_peft_model(model.train(), peft.LoraConfig(r=r, lora_alpha=2 * r, target_modules=names))
+    return peft.get_peft_model(model.train(), peft.LoraConfig(r=r, lora_alpha=2 * r, target_modules=names))
+
+def biases_only(model:nn.Module) -> nn.Module: # the same
+    "Next to nothing is trained, but as far down that gradients go through all of the model"
+    for name, p in model.named_parameters(): p.requires_grad_(name.endswith(('encoder.layers.0.self_attn.q_proj.bias', 'encoder.layers.0.self_attn.v_proj.bias')))
+    return model.train()
+
+# %% ../nbs/11_training.ipynb #c5f85364
+def bench_trainer(
+    kind:str, # 'ours', 'theirs', or 'bound': 16 bits and no adapters
+    folder:str,
+    steps:int=4, # of one call of `train`
+    batch_size:int=8,
+    r:int=16,
+    short_attention:bool=True, # of ours
+    **size, # of `bench_model`
+) -> Trainer:
+    "One of the trainers of the comparison; ours and theirs put the same layers into 4 bits, with adapters on the same"
+    from qlora_audio.linear import NF4Linear
+    model = bench_model(**size)
+    rows, common = bench_batch(model, batch_size) * steps, dict(output_dir=folder, max_steps=steps, bf16=True, use_cpu=True, save_strategy='no', learning_rate=1e-4, warmup_steps=0, logging_strategy='no', max_grad_norm=1.)
+    ours = quantize_model(bench_model(**size), NF4Config())
+    names = [n for n, m in ours.named_modules() if isinstance(m, NF4Linear)]
+    if kind == 'ours':
+        trainer = QLoRATrainer(add_lora(ours, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names)), QLoRAArguments(batch_size=batch_size, short_attention=short_attention, **common), rows, collator=stacked)
+        trainer.remove_callback(Progress)
+        return trainer
+    del ours
+    model = bnb_peft(model, names, r) if kind == 'theirs' else biases_only(model)
     args = TrainingArguments(per_device_train_batch_size=batch_size, report_to='none', disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False, **common)
     trainer = Trainer(model, args, data_collator=stacked, train_dataset=rows)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
+# %% ../nbs/11_training.ipynb #e042a42f
 class StepTimes(TrainerCallback):
-    "Seconds from the beginning of a step to its end"
-    def __init__(self): self.seconds = []
-    def on_step_begin(self, args, state, control, **kwargs): self.start = time.perf_counter()
-    def on_step_end(self, args, state, control, **kwargs): self.seconds.append(time.perf_counter() - self.start)
+    "Seconds from the end of a step to the end of the next, the reading of its batch included"
+    def on_train_begin(self, args, state, control, **kwargs): self.ends = []
+    def on_step_end(self, args, state, control, **kwargs): self.ends.append(time.perf_counter())
+    @property
+    def seconds(self) -> list: return [b - a for a, b in zip(self.ends, self.ends[1:])]
 
 # %% ../nbs/11_training.ipynb #49fd8543
 def bench_memory(kind:str, **options):
@@ -700,21 +786,23 @@ def bench_memory(kind:str, **options):
 def bench_training(
     rounds:int=5, # of `steps` steps each, in turn; the first round warms up
     **options, # of `bench_trainer`: steps, batch_size, r, layers, width
-) -> dict: # seconds a step and peak memory of both, and their ratios
+) -> dict: # seconds a step, how many times faster than theirs, and the range of that over the rounds, by contender; memory before and at its peak
     "A training step, and its memory, against transformers' Trainer with peft and bitsandbytes"
+    contenders = dict(theirs=('theirs', {}), ours=('ours', {}), sdpa=('ours', dict(short_attention=False)), bound=('bound', {})) # sdpa: ours, with torch's attention
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {kind: bench_trainer(kind, folder, **options) for kind in ('ours', 'theirs')}
-        times = {kind: StepTimes() for kind in trainers}
-        for kind, t in trainers.items(): t.add_callback(times[kind])
+        trainers = {name: bench_trainer(kind, folder, **options | more) for name, (kind, more) in contenders.items()}
+        times = {name: StepTimes() for name in trainers}
+        for name, t in trainers.items(): t.add_callback(times[name])
         medians = []
-        for round in range(rounds + 1):
-            for kind in trainers: times[kind].seconds = []; trainers[kind].train()
-            medians.append({kind: statistics.median(times[kind].seconds) for kind in trainers})
+        for _ in range(rounds + 1):
+            for t in trainers.values(): t.train()
+            medians.append({name: statistics.median(times[name].seconds) for name in trainers})
     medians, memory = medians[1:], {}
-    for kind in trainers:
+    for kind in ('ours', 'theirs'):
         code = f'from qlora_audio.training import bench_memory; bench_memory({kind!r}, **{options!r})'
         out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
         if out.returncode: raise RuntimeError(f'bench_training: the process that measures memory failed: {out.stderr.strip().splitlines()[-1]}')
         memory[kind] = json.loads(out.stdout.strip().splitlines()[-1])
-    ratios = sorted(m['theirs'] / m['ours'] for m in medians)
-    return dict(step_seconds={k: statistics.median(m[k] for m in medians) for k in trainers}, faster=statistics.median(ratios), faster_range=(ratios[0], ratios[-1]), memory_mb=memory)
+    ratios = {k: sorted(m['theirs'] / m[k] for m in medians) for k in trainers if k != 'theirs'}
+    return dict(step_seconds={k: statistics.median(m[k] for m in medians) for k in trainers}, faster={k: statistics.median(r) for k, r in ratios.items()},
+                faster_range={k: (r[0], r[-1]) for k, r in ratios.items()}, memory_mb=memory)

@@ -137,7 +137,7 @@ def table(rows):
         for kind, place, keep, rule in sorted({(r['kind'], r['place'], r['keep'], r['rule']) for r in mine if r['rule'] != 'all'}, key=lambda k: (k[0], k[1], -k[2], list(RULES).index(k[3]))):
             rs, plain = of(kind, place, keep, rule), of(kind, place, keep, rule.partition('+')[0]) if minds(rule) and '+' in rule else None
             against = [said(better(rs, other)) if other else '-' for other in (every, rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
-            share = lambda field: f"{statistics.mean(r[field] for r in rs) / statistics.mean(r[field] for r in every):.0%}" if every else '-'
+            share = lambda field: f"{statistics.median(r[field] for r in rs) / statistics.median(r[field] for r in every):.0%}" if every else '-'
             out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share('gflops')} | {share('test_seconds')} | {' | '.join(against)} | {len(rs)} |")
         if tuned := [r for r in rows if r['base'] == base and r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
