@@ -25,7 +25,7 @@ from transformers import AutoFeatureExtractor, TrainerCallback
 from .adapters import load_adapter, merge_adapter, read_adapter, save_adapter
 from .audio import quiet_bands
 from .bench_gpu import PARTS, bench_gpu
-from .data import SpeechCollator, audit_data, error_rates, load_speech, skip_summary
+from .data import SpeechCollator, audit_data, column, error_rates, load_speech, skip_summary
 from .families import modality_table
 from .kernels import bench_kernels
 from .linear import bench_linear
@@ -242,7 +242,7 @@ def prepare(args):
     train, test = read_data(args, 'train', 'test')
     model = load(args)
     collator = SpeechCollator(model.processor, model.num_audio_tokens)
-    for text in train['text']: collator.token_ids(text)
+    for text in column(train, 'text'): collator.token_ids(text)
     return model, train, test
 
 def adapt(args, model):
