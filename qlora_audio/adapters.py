@@ -560,7 +560,9 @@ class MergeReport:
         return line + (f'  {self.before:.2%} → {self.after:.2%}' if self.after is not None else '')
 
 # %% ../nbs/12_adapters.ipynb #41922881
-def slices(n:int, step:int): return [slice(a, min(a + step, n)) for a in range(0, n, step)]
+def slices(n:int, step:int) -> list:
+    "Of `step` rows each, the last of what is left of `n`"
+    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
 
 def piece_rows(
     layer:nn.Module, # linear, in any number of bits
