@@ -6,12 +6,12 @@
 __all__ = ['TUNE_AUGMENT', 'word_error_rate', 'batches_by_length', 'RunningMean', 'finetune', 'progress', 'evaluate',
            'StepBatches', 'SeededRows', 'SeededCollator', 'targets', 'cut', 'ShortAttention', 'short_sdpa',
            'attend_with', 'QLoRAArguments', 'QLoRATrainer', 'Keys', 'SkipStep', 'memory_used', 'Progress',
-           'trainable_state', 'load_trainable', 'seal', 'sync_folder', 'damage', 'checkpoints', 'newest_whole', 'Small',
-           'small_batch', 'crash_run', 'crash_test', 'bench_model', 'bench_batch', 'stacked', 'bnb_peft', 'biases_only',
-           'bench_trainer', 'StepTimes', 'bench_memory', 'bench_training']
+           'in_autocast', 'trainable_state', 'load_trainable', 'seal', 'sync_folder', 'damage', 'checkpoints',
+           'newest_whole', 'Small', 'small_batch', 'crash_run', 'crash_test', 'bench_model', 'bench_batch', 'stacked',
+           'bnb_peft', 'biases_only', 'bench_trainer', 'StepTimes', 'bench_memory', 'bench_training']
 
 # %% ../nbs/11_training.ipynb #895b7f0d
-import contextlib, hashlib, itertools, json, math, multiprocessing, os, random, shutil, signal, statistics, subprocess, sys, tempfile, time
+import contextlib, functools, hashlib, itertools, json, math, multiprocessing, os, random, shutil, signal, statistics, subprocess, sys, tempfile, time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -438,6 +438,22 @@ class Progress(TrainerCallback):
         if self.bar is not None: self.bar.close(); self.bar = None
 
 # %% ../nbs/11_training.ipynb #f7dd9ae7
+@contextlib.contextmanager
+def in_autocast(model, accelerator):
+    "What the model is called for runs in the accelerator's dtype; what makes its inputs is left alone"
+    before = {name: vars(model).get(name) for name in ('forward', 'generate') if hasattr(model, name)}
+    def under(f):
+        @functools.wraps(f)
+        def call(*args, **kwargs):
+            with accelerator.autocast(): return f(*args, **kwargs)
+        return call
+    vars(model).update({name: under(getattr(model, name)) for name in before})
+    try: yield
+    finally:
+        for name, f in before.items():
+            if f is None: del vars(model)[name]
+            else: vars(model)[name] = f
+
 class QLoRATrainer(QLoRATrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix:str='eval') -> dict: # loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix
@@ -447,7 +463,7 @@ class QLoRATrainer(QLoRATrainer):
         rows = sorted((data[i] for i in range(len(data))), key=lambda r: r.get('duration', 1.))[a.process_index::a.world_size]
         self.model.eval()
         try:
-            with torch.no_grad(), self.accelerator.autocast(): result = self.mean_loss(rows) | self.heard(rows) # the dtype of training, whether it has begun or not
+            with torch.no_grad(), in_autocast(self.model, self.accelerator): result = self.mean_loss(rows) | self.heard(rows) # the dtype of training, whether it has begun or not
         finally: self.model.train(was_training)
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in self.metrics(gather_object([result])).items()}
         self.log(metrics)
