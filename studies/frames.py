@@ -2,6 +2,7 @@
 
     python studies/frames.py PATH_TO_FSDD                # all of it: adapters, every rule without training, then rules trained with the adapter; goes on where it stopped
     python studies/frames.py PATH_TO_FSDD --only uniform pool novelty --keep 0.5 --seeds 0
+    python studies/frames.py PATH_TO_FSDD --time         # seconds of a pass and of a step with some rules and shares, in turns; wants a quiet machine
     python studies/frames.py PATH_TO_FSDD --plan         # measures one step and one test on this machine and says what all of it costs
     python studies/frames.py PATH_TO_FSDD --smoke        # a few steps and rules into a temporary file: rows, resuming, determinism, the table
     python studies/frames.py --table                     # the tables from the runs so far
@@ -19,13 +20,13 @@ base with the same adapter (trained: without adapters, before training).
 
 Learning rates. The adapter of the free half, and every rule of the trained half, get the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged on recordings 5 to 9. Test recordings take no part.
 
-Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
+Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test on a machine that did other things; times that can be compared come from --time. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
 
 Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 14 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 540 tests. trained: 7 rules in 2 places, 56 tuning runs and 70 runs. An hour and an hour and a half on
 one thread. --plan measures this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
-import statistics, tempfile, time
+import random, statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
@@ -45,6 +46,7 @@ MERGE = dict(by='similarity', mode='merge')
 RULES = dict(uniform=dict(by='uniform'), random=dict(by='random'), energy=dict(by='energy'), structure=dict(by='structure'), flux=dict(by='flux'), novelty=dict(by='novelty'),
              pool=dict(by='uniform', mode='merge'), similarity=MERGE, error=dict(by='error', mode='merge')) | {
              'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'similarity+random': MERGE | dict(mind='keep'), 'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
+TIMED = 'uniform', 'pool', 'similarity', 'similarity+kept'
 FREE, TRAINED = tuple(r for r in RULES if r != 'learned'), ('all', 'uniform', 'pool', 'novelty', 'similarity', 'similarity+kept', 'similarity+merged', 'learned')
 
 
@@ -123,22 +125,59 @@ def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('fre
         for seed in seeds: train('trained', rule, .5, place, seed, lr, steps)
 
 
+def timing(file, path, rounds=11):
+    "Seconds of a forward pass and of a training step on 8 utterances, every candidate once in each round, in another order each time: a row for each"
+    base, train, every = fingerprint(), sounds(path, 'train', 9 * BATCH, 0), [('all', '-', 1.)] + [(rule, place, keep) for rule in TIMED for place in ('encoder', 'fusion') for keep in (.75, .5, .25)]
+    def measured():
+        ready, seconds, rng, original = {}, {c: dict(forward=[], step=[]) for c in every}, random.Random(0), load_base()
+        batches = calibration(original, train)
+        for rule, place, keep in every:
+            model = select(add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32)), rule, keep, place, original, batches)
+            ready[rule, place, keep] = model.train(), SpeechCollator(model.processor, model.num_audio_tokens)(train[-BATCH:])
+        for i in range(rounds + 1):
+            for c in rng.sample(every, len(every)):
+                model, batch = ready[c]
+                start = time.perf_counter()
+                with torch.no_grad(): model(**batch)
+                middle = time.perf_counter()
+                model(**batch).loss.backward()
+                if i: seconds[c]['forward'].append(round(middle - start, 5)); seconds[c]['step'].append(round(time.perf_counter() - middle, 5)) # the first round warms up
+                model.zero_grad()
+        return seconds
+    found = []
+    for c in every:
+        def make():
+            if not found: found.append(measured())
+            return found[0][c]
+        run_once(file, dict(kind='time', rule=c[0], place=c[1], keep=c[2], base=base, rounds=rounds), make)
+
+
+def time_table(rows):
+    "Markdown: time of a forward pass and of a training step, as shares of the same with all frames in the same round"
+    every = next(r for r in rows if r['rule'] == 'all')
+    share = lambda r, what: (lambda low, middle, high: f'{middle:.0%} ({low:.0%} to {high:.0%})')(*statistics.quantiles([a / b for a, b in zip(r[what], every[what], strict=True)], n=4))
+    return ['', f"Time for 8 utterances of all frames: forward {1000 * statistics.median(every['forward']):.0f} ms, training step {1000 * statistics.median(every['step']):.0f} ms (one thread, medians of {every['rounds']}); shares of it, round by round, with the middle half:", '',
+            '| place | kept | rule | forward | training step |', '|---' * 5 + '|',
+            *(f"| {r['place']} | {r['keep']:.0%} | {r['rule']} | {share(r, 'forward')} | {share(r, 'step')} |" for r in sorted(rows, key=lambda r: (r['place'], -r['keep'], list(RULES).index(r['rule']) if r['rule'] in RULES else -1)) if r is not every)]
+
+
 def table(rows):
-    "Markdown: for each base, WER, operations and time of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
+    "Markdown: for each base, WER and operations of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
-        mine = [r for r in rows if r['base'] == base and r['kind'] != 'tune']
+        mine = [r for r in rows if r['base'] == base and r['kind'] not in ('tune', 'time')]
         size = Counter((r['steps'], r['n_train'], r['n_test']) for r in mine).most_common(1)
         mine = [r for r in mine if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
         every = [r for r in mine if r['rule'] == 'all']
         out += [f'Base {base}' + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else ''), '',
-                '| training | place | kept | rule | WER | operations | time | fewer errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 11 + '|']
+                '| training | place | kept | rule | WER | operations | fewer errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 10 + '|']
         of = lambda *k: [r for r in mine if (r['kind'], r['place'], r['keep'], r['rule']) == k]
         for kind, place, keep, rule in sorted({(r['kind'], r['place'], r['keep'], r['rule']) for r in mine if r['rule'] != 'all'}, key=lambda k: (k[0], k[1], -k[2], list(RULES).index(k[3]))):
             rs, plain = of(kind, place, keep, rule), of(kind, place, keep, rule.partition('+')[0]) if minds(rule) and '+' in rule else None
             against = [said(better(rs, other)) if other else '-' for other in (every, rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
-            share = lambda field: f"{statistics.median(r[field] for r in rs) / statistics.median(r[field] for r in every):.0%}" if every else '-'
-            out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share('gflops')} | {share('test_seconds')} | {' | '.join(against)} | {len(rs)} |")
+            share = f"{statistics.median(r['gflops'] for r in rs) / statistics.median(r['gflops'] for r in every):.0%}" if every else '-'
+            out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share} | {' | '.join(against)} | {len(rs)} |")
+        if timed := [r for r in rows if r['base'] == base and r['kind'] == 'time']: out += time_table(timed)
         if tuned := [r for r in rows if r['base'] == base and r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
             out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| place | rule | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 2) + '|']
@@ -178,7 +217,9 @@ if __name__ == '__main__':
     p.add_argument('--places', nargs='*', choices=('fusion', 'encoder'), default=('fusion', 'encoder'))
     p.add_argument('--halves', nargs='*', choices=('free', 'trained'), default=('free', 'trained'))
     p.add_argument('--adapters', type=Path, default=Path('runs/frames'), help='where adapters trained on all frames are kept')
+    p.add_argument('--time', action='store_true')
     a = parsed(p, table)
-    if a.smoke: smoke(a.path)
+    if a.time: timing(a.results, a.path)
+    elif a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.keep, a.places, a.seeds, a.steps)
     else: study(a.results, a.path, a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, a.halves)

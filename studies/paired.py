@@ -78,15 +78,30 @@ def drawn(n, seeds, draws):
     return torch.randint(seeds, (draws, seeds), generator=g), torch.stack([torch.bincount(torch.randint(n, (n,), generator=g), minlength=n) for _ in range(draws)]).double()
 
 
-def better(rows, than, draws=10_000):
-    "By how much fewer errors, in %, `rows` make than `than`, with the 95 % interval of a paired bootstrap over utterances and seeds; None without a common seed"
+def sums(rows, than, draws):
+    "Errors of `rows`, of `than` and words over the seeds that both have: of all utterances (), and of each draw (draws,); and the number of seeds"
     a, b = ({r['seed']: torch.tensor(r['errors']).double() for r in rs} for rs in (rows, than))                                  # seed → (utterances,)
     if not (seeds := sorted(a.keys() & b.keys())): return None
-    a, b = torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds])
-    which, counts = drawn(a.shape[1], len(seeds), draws)
-    fall, of = lambda x, y: 100 * (1 - x / y.clamp_min(1)), lambda e: (counts @ e.T).gather(1, which).sum(1)
-    low, high = fall(of(a), of(b)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return fall(a.sum(), b.sum()).item(), low, high, len(seeds)
+    words = torch.tensor(rows[0]['words']).double().expand(len(seeds), -1)
+    each = [torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds]), words]                                       # (seeds, utterances)
+    which, counts = drawn(words.shape[1], len(seeds), draws)
+    return [e.sum() for e in each], [(counts @ e.T).gather(1, which).sum(1) for e in each], len(seeds)
+
+
+def compared(rows, than, by, draws):
+    "A number from errors, errors and words, with the 95 % interval of a paired bootstrap over utterances and seeds; None without a common seed"
+    if not (got := sums(rows, than, draws)): return None
+    return by(*got[0]).item(), *by(*got[1]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist(), got[2]
+
+
+def better(rows, than, draws=10_000):
+    "By how much fewer errors, in %, `rows` make than `than`"
+    return compared(rows, than, lambda a, b, words: 100 * (1 - a / b.clamp_min(1)), draws)
+
+
+def points(rows, than, draws=10_000):
+    "How many points of WER `rows` lie above `than`"
+    return compared(rows, than, lambda a, b, words: 100 * (a - b) / words, draws)
 
 
 def said(got): return f'{got[0]:.1f} % ({got[1]:.1f} to {got[2]:.1f})' if got else '-'

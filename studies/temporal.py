@@ -2,6 +2,7 @@
 
     python studies/temporal.py PATH_TO_FSDD              # all of it: learning rates first, then every arm and seed; goes on where it stopped
     python studies/temporal.py PATH_TO_FSDD --only rank lora --seeds 0 1
+    python studies/temporal.py PATH_TO_FSDD --steps 400 --only lora constant noise scale rank route   # some of them for longer
     python studies/temporal.py PATH_TO_FSDD --gates      # after that: how much do the gates of `rank` move, and what do its adapters do with every gate at its mean?
     python studies/temporal.py PATH_TO_FSDD --plan       # measures one step and one test on this machine and says what all of it costs
     python studies/temporal.py PATH_TO_FSDD --smoke      # a few steps of two arms into a temporary file, the first of them twice: is it deterministic?
@@ -27,7 +28,7 @@ a minute a run with its tests, an hour and a half for everything.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
 import dataclasses, random, re, statistics, tempfile, time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 import torch
 from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
@@ -135,9 +136,9 @@ def gates_of(path, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
     return dict(spread={k: v[0] for k, v in by_place.items()}, shift={k: v[1] for k, v in by_place.items()}, errors=wrong, constant=constant)
 
 
-def watch_gates(file, path, arm, seeds):
+def watch_gates(file, path, arm, seeds, steps):
     "A row for each seed that the study has run"
-    for r in [r for r in read(file) if r['base'] == fingerprint() and (r['kind'], r['arm']) == ('run', arm) and r['seed'] in seeds]:
+    for r in [r for r in read(file) if r['base'] == fingerprint() and (r['kind'], r['arm'], r['steps']) == ('run', arm, steps) and r['seed'] in seeds]:
         key = {k: r[k] for k in ('arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')}
         again = run_once(file, dict(kind='gates') | key, lambda: gates_of(path, arm, r['seed'], r['lr'], r['steps'], r['n_train'], r['n_test']))
         if again['errors'] != r['errors']: print(f'seed {r["seed"]}: not the same errors as in its run')
@@ -160,35 +161,39 @@ def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TES
 def summed(rows, names): return [r | dict(errors=[sum(e) for e in zip(*(r['errors'][n] for n in names), strict=True)]) for r in rows]
 
 
+def of_size(mine, steps, n_train, n_test):
+    "Lines of the table for one number of steps"
+    same = lambda kind, steps=steps, n_test=n_test: [r for r in mine if (r['kind'], r['steps'], r['n_train'], r['n_test']) == (kind, steps, n_train, n_test)]
+    out, runs = [f'{steps} steps', '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | below lora, uneven (95 %) | below lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|'], same('run')
+    for r in mine:
+        if r['kind'] == 'base' and r['n_test'] == n_test: out.append('| none | - | - | ' + ' | '.join(f"{r['wer'][t]:.1%}" for t in TESTS) + ' | - | - | - | - |')
+    plain = [r for r in runs if r['arm'] == 'lora']
+    for arm in ARMS:
+        if not (of := [r for r in runs if r['arm'] == arm]): continue
+        against = [said(better(summed(of, names), summed(plain, names))) if arm != 'lora' and plain else '-' for names in (tuple(UNEVEN), ('clean',))]
+        cells = [f"{statistics.mean(r['wer'][t] for r in of):.1%}" for t in TESTS]
+        out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {' | '.join(against)} | {of[0]['lr']:g} | {len(of)} |")
+    if watched := same('gates'):
+        says = ', '.join(f"{place} {statistics.mean(r['spread'][place] for r in watched):.2f} (mean {statistics.mean(r['shift'][place] for r in watched):.2f} from 1)" for place in watched[0]['spread'])
+        mean_gate = [r | dict(errors=r['constant']) for r in watched]
+        against = [said(better(summed(mean_gate, names), summed(watched, names))) for names in (tuple(UNEVEN), ('clean',))]
+        out += ['', f"Gates of `{watched[0]['arm']}`, {len(watched)} seeds. Standard deviation over the frames of a recording: {says}. With every gate at its mean, fewer errors: uneven {against[0]}, clean {against[1]}."]
+    if tuned := same('tune', max(steps // 2, 1), n_test // 2):
+        lrs = sorted({r['lr'] for r in tuned})
+        out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
+        for arm in ARMS:
+            cells = [next((f"{statistics.mean(r['wer'].values()):.1%}" for r in tuned if r['arm'] == arm and r['lr'] == lr), '-') for lr in lrs]
+            if set(cells) != {'-'}: out.append(f'| {arm} | {" | ".join(cells)} |')
+    return out + ['']
+
+
 def table(rows):
-    "Markdown: for each base, WER of every arm on every test, and how much lower than lora's"
+    "Markdown: for each base and number of steps, WER of every arm on every test, and how much lower than lora's"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
         mine = [r for r in rows if r['base'] == base]
-        runs = [r for r in mine if r['kind'] == 'run']
-        size = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
-        runs = [r for r in runs if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
-        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | below lora, uneven (95 %) | below lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|']
-        for r in mine:
-            if r['kind'] == 'base': out.append('| none | - | - | ' + ' | '.join(f"{r['wer'][t]:.1%}" for t in TESTS) + ' | - | - | - | - |')
-        plain = [r for r in runs if r['arm'] == 'lora']
-        for arm in ARMS:
-            if not (of := [r for r in runs if r['arm'] == arm]): continue
-            against = [said(better(summed(of, names), summed(plain, names))) if arm != 'lora' and plain else '-' for names in (tuple(UNEVEN), ('clean',))]
-            cells = [f"{statistics.mean(r['wer'][t] for r in of):.1%}" for t in TESTS]
-            out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {' | '.join(against)} | {of[0]['lr']:g} | {len(of)} |")
-        if watched := [r for r in mine if r['kind'] == 'gates']:
-            says = ', '.join(f"{place} {statistics.mean(r['spread'][place] for r in watched):.2f} (mean {statistics.mean(r['shift'][place] for r in watched):.2f} from 1)" for place in watched[0]['spread'])
-            mean_gate = [r | dict(errors=r['constant']) for r in watched]
-            against = [said(better(summed(mean_gate, names), summed(watched, names))) for names in (tuple(UNEVEN), ('clean',))]
-            out += ['', f"Gates of `{watched[0]['arm']}`, {len(watched)} seeds. Standard deviation over the frames of a recording: {says}. With every gate at its mean, fewer errors: uneven {against[0]}, clean {against[1]}."]
-        if tuned := [r for r in mine if r['kind'] == 'tune']:
-            lrs = sorted({r['lr'] for r in tuned})
-            out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
-            for arm in ARMS:
-                cells = [next((f"{statistics.mean(r['wer'].values()):.1%}" for r in tuned if r['arm'] == arm and r['lr'] == lr), '-') for lr in lrs]
-                if set(cells) != {'-'}: out.append(f'| {arm} | {" | ".join(cells)} |')
-        out.append('')
+        sizes = dict.fromkeys((r['steps'], r['n_train'], r['n_test']) for r in mine if r['kind'] == 'run')
+        for size in sizes: lines = of_size(mine, *size); out += [f'Base {base}, {lines[0]}', *lines[1:]]
     return '\n'.join(out)
 
 
@@ -224,7 +229,7 @@ if __name__ == '__main__':
     p = options(__doc__, ARMS, SEEDS, STEPS, RESULTS)
     p.add_argument('--gates', action='store_true')
     a = parsed(p, table)
-    if a.gates: watch_gates(a.results, a.path, 'rank', a.seeds)
+    if a.gates: watch_gates(a.results, a.path, 'rank', a.seeds, a.steps)
     elif a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
     else: study(a.results, a.path, a.only, a.seeds, a.steps)

@@ -10,7 +10,7 @@ Question. What do adapters that follow the sound, ranks by sensitivity and half 
 
 Arms. plain: uniform LoRA of rank 16. together: `allocate_ranks(by='gradient')`, `TemporalConfig('rank')`, and half of the frames, others merged into them, minding the 4 bits (`similarity`, `mind='merge'`), between encoder and
 decoder. ranks, gates, frames: one of the three alone. All on the NF4 base. No arm has more parameters than plain: what gates cost is taken from the ranks, by lowering their budget (ranks, together), or from single layers (gates).
-The settings were fixed before any of these runs, from the notebooks' defaults.
+The settings of these were fixed before any of these runs, from the notebooks' defaults. averaged, means: together and frames again, with the means of two neighbours (`uniform`, merged) for a rule; added when the others' results were known.
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three uneven ways, for every arm. Tests: recordings 0 to 4, the same
 utterances four times: clean, uneven rate, bursts of noise, silences (as in temporal.py). Ranks are measured on 4, the errors of 4 bits on 8 batches of 8 training utterances.
@@ -20,7 +20,7 @@ Test recordings take no part.
 
 Evidence. Every row keeps each utterance's errors, and the operations counted (`forward_flops`, a mean over the clean test). Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
 
-Compute plan. A run is STEPS steps of 8 utterances and four tests of N_TEST utterances: about a minute on one thread. 5 arms: 20 tuning runs and 25 runs, 40 minutes. --plan measures this machine.
+Compute plan. A run is STEPS steps of 8 utterances and four tests of N_TEST utterances: about a minute on one thread. 7 arms: 28 tuning runs and 35 runs, an hour. --plan measures this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
 import dataclasses, re, statistics, tempfile, time
@@ -41,7 +41,7 @@ from qlora_audio.training import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 N_TRAIN, N_TEST, SEEDS = 1500, 200, (0, 1, 2, 3, 4)
-ARMS = dict(plain=(), together=('ranks', 'gates', 'frames'), ranks=('ranks',), gates=('gates',), frames=('frames',))
+ARMS = dict(plain=(), together=('ranks', 'gates', 'frames'), ranks=('ranks',), gates=('gates',), frames=('frames',), averaged=('ranks', 'gates', 'means'), means=('means',))
 
 
 def adapted(parts, config):
@@ -84,6 +84,7 @@ def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
     config = within(parts, batches[:4])
     torch.manual_seed(seed)
     model = adapted(parts, config)
+    if 'means' in parts: select_frames(model, .5, 'uniform', 'merge')
     if 'frames' in parts: select_frames(model, .5, 'similarity', 'merge', mind='merge', original=base, batches=batches)
     trainable, prepared = count_parameters(model)['trainable'], time.time()
     augment = UnevenAugment(**dataclasses.asdict(TUNE_AUGMENT))
