@@ -39,10 +39,10 @@ def machine(): return dict(date=datetime.date.today().isoformat(), machine=f'{pl
 def read(file): return [json.loads(l) for l in Path(file).read_text().splitlines()] if Path(file).exists() else []
 
 
-def run_once(file, key, make):
-    "The row whose fields are those of `key`: from the file if it is there, else `key | make()`, appended"
+def run_once(file, key, make, fits=lambda row: True):
+    "The row whose fields are those of `key`, and that fits: from the file if it is there, else `key | make()`, appended"
     for row in read(file):
-        if all(row.get(k) == v for k, v in key.items()): return row
+        if all(row.get(k) == v for k, v in key.items()) and fits(row): return row
     row = key | make() | machine()
     with open(file, 'a') as f: f.write(json.dumps(row) + '\n')
     print({k: v for k, v in row.items() if k not in ('words', 'errors', 'ranks')}, flush=True)
@@ -78,20 +78,16 @@ def drawn(n, seeds, draws):
     return torch.randint(seeds, (draws, seeds), generator=g), torch.stack([torch.bincount(torch.randint(n, (n,), generator=g), minlength=n) for _ in range(draws)]).double()
 
 
-def sums(rows, than, draws):
-    "Errors of `rows`, of `than` and words over the seeds that both have: of all utterances (), and of each draw (draws,); and the number of seeds"
+def compared(rows, than, by, draws):
+    "A number from errors of `rows`, errors of `than` and words, with the 95 % interval of a paired bootstrap over utterances and seeds, and the number of seeds; None without a common seed"
     a, b = ({r['seed']: torch.tensor(r['errors']).double() for r in rs} for rs in (rows, than))                                  # seed → (utterances,)
     if not (seeds := sorted(a.keys() & b.keys())): return None
-    words = torch.tensor(rows[0]['words']).double().expand(len(seeds), -1)
-    each = [torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds]), words]                                       # (seeds, utterances)
-    which, counts = drawn(words.shape[1], len(seeds), draws)
-    return [e.sum() for e in each], [(counts @ e.T).gather(1, which).sum(1) for e in each], len(seeds)
-
-
-def compared(rows, than, by, draws):
-    "A number from errors, errors and words, with the 95 % interval of a paired bootstrap over utterances and seeds; None without a common seed"
-    if not (got := sums(rows, than, draws)): return None
-    return by(*got[0]).item(), *by(*got[1]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist(), got[2]
+    a, b = torch.stack([a[s] for s in seeds]), torch.stack([b[s] for s in seeds])                                                # (seeds, utterances)
+    words = torch.tensor(rows[0].get('words', [1] * a.shape[1])).double().expand_as(a)
+    which, counts = drawn(a.shape[1], len(seeds), draws)
+    of = lambda e: (counts @ e.T).gather(1, which).sum(1)                                                                        # (draws,)
+    low, high = by(of(a), of(b), of(words)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return by(a.sum(), b.sum(), words.sum()).item(), low, high, len(seeds)
 
 
 def better(rows, than, draws=10_000):
@@ -100,7 +96,7 @@ def better(rows, than, draws=10_000):
 
 
 def points(rows, than, draws=10_000):
-    "How many points of WER `rows` lie above `than`"
+    "How many points of WER `rows` lie above `than`; needs the words of each utterance in `rows`"
     return compared(rows, than, lambda a, b, words: 100 * (a - b) / words, draws)
 
 

@@ -2,6 +2,7 @@
 
     python studies/temporal.py PATH_TO_FSDD              # all of it: learning rates first, then every arm and seed; goes on where it stopped
     python studies/temporal.py PATH_TO_FSDD --only rank lora --seeds 0 1
+    python studies/temporal.py PATH_TO_FSDD --rank 2 --only lora constant noise scale rank route      # where a rank is scarce
     python studies/temporal.py PATH_TO_FSDD --steps 400 --only lora constant noise scale rank route   # some of them for longer
     python studies/temporal.py PATH_TO_FSDD --gates      # after that: how much do the gates of `rank` move, and what do its adapters do with every gate at its mean?
     python studies/temporal.py PATH_TO_FSDD --plan       # measures one step and one test on this machine and says what all of it costs
@@ -11,7 +12,7 @@
 Question. `temporal` wants 10 % fewer word errors, relative, than plain LoRA on the three uneven tests together, at equal parameters, and no more on the clean one.
 
 Arms. lora, rslora (no gate); constant (gates that hear nothing), noise and shuffle (gates that hear fixed random numbers, or the cues mixed up in time), conv (gated convolution in the
-bottleneck, encoder and projector); scale, rank, route, top1 (gates that hear the sound). Each has an adapter of rank 16 on every linear layer of the NF4 base. Arms with fewer gates get a rank
+bottleneck, encoder and projector); scale, rank, route, top1 (gates that hear the sound). Each has an adapter of rank 16 (--rank) on every linear layer of the NF4 base. Arms with fewer gates get a rank
 more on as many layers as bring them closest to the parameters of `rank` (`top_up`; the scaling of a layer stays what it was).
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three ways, for every arm.
@@ -42,7 +43,7 @@ from qlora_audio.temporal import UNEVEN, TemporalConfig, add_temporal_lora, gate
 from qlora_audio.training import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-R, ALPHA, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 32, 150, 8, 1500, 200, (0, 1, 2, 3, 4), (1e-3, 2e-3, 4e-3, 8e-3), 100
+R, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 150, 8, 1500, 200, (0, 1, 2, 3, 4), (1e-3, 2e-3, 4e-3, 8e-3), 100
 TESTS = ('clean', *UNEVEN)
 ARMS = dict(lora=None, rslora=None, constant=TemporalConfig('rank', cues=()), noise=TemporalConfig('rank', control='noise'), shuffle=TemporalConfig('rank', control='shuffle'),
             conv=TemporalConfig('conv', where=('encoder', 'fusion')), scale=TemporalConfig('scale'), rank=TemporalConfig('rank'), route=TemporalConfig('route'), top1=TemporalConfig('route', hard=True))
@@ -59,22 +60,28 @@ class UnevenAugment(Augment):
         return UNEVEN[rng.choice(list(UNEVEN))](wave, sampling_rate, rng)
 
 
-def make(arm, seed, pattern=None):
-    "The 4-bit base with the adapters of an arm"
-    model, alphas = load_base(quantize=NF4Config()), {n: ALPHA * r / R for n, r in (pattern or {}).items()} if arm != 'rslora' else {}
+def follows(arm, r):
+    "How an arm's adapters follow the sound; not more adapters to choose from than ranks"
+    config = ARMS[arm]
+    return dataclasses.replace(config, k=min(config.k, r)) if config and config.mode == 'route' else config
+
+
+def make(arm, seed, r, pattern=None):
+    "The 4-bit base with the adapters of an arm, their scaling 2 (rslora: 2 √r)"
+    model, alphas = load_base(quantize=NF4Config()), {n: 2 * more for n, more in (pattern or {}).items()} if arm != 'rslora' else {}
     torch.manual_seed(seed)
-    config = LoRAConfig(r=R, lora_alpha=ALPHA, use_rslora=arm == 'rslora', rank_pattern=pattern or {}, alpha_pattern=alphas)
-    return add_lora(model, config) if ARMS[arm] is None else add_temporal_lora(model, config, ARMS[arm])
+    config = LoRAConfig(r=r, lora_alpha=2 * r, use_rslora=arm == 'rslora', rank_pattern=pattern or {}, alpha_pattern=alphas)
+    return add_lora(model, config) if ARMS[arm] is None else add_temporal_lora(model, config, follows(arm, r))
 
 
-def top_up(arm):
+def top_up(arm, r):
     "Name of a layer → its larger rank, so that the arm has about as many parameters as `rank`"
-    wanted, model, pattern = count_parameters(make('rank', 0))['trainable'], make(arm, 0), {}
-    missing, more = wanted - count_parameters(model)['trainable'], ARMS[arm].k if arm in ('route', 'top1') else 1
+    wanted, model, pattern = count_parameters(make('rank', 0, r))['trainable'], make(arm, 0, r), {}
+    missing, more = wanted - count_parameters(model)['trainable'], follows(arm, r).k if arm in ('route', 'top1') else 1
     for name, layer in sorted(adapted_layers(model).items(), key=lambda kv: -(kv[1].in_features + kv[1].out_features)):
-        gate = layer.lora_gate.weight.numel() // R + 1 if arm in ('constant', 'conv') and hasattr(layer, 'lora_gate') else 0
+        gate = layer.lora_gate.weight.numel() // r + 1 if arm in ('constant', 'conv') and hasattr(layer, 'lora_gate') else 0
         cost = more * (layer.in_features + layer.out_features + gate)
-        if cost <= missing: pattern[re.escape(name)], missing = R + more, missing - cost
+        if cost <= missing: pattern[re.escape(name)], missing = r + more, missing - cost
     return pattern
 
 
@@ -91,23 +98,23 @@ def tests(path, n):
     return out
 
 
-def trained_on(path, kind, arm, seed, lr, steps, n_train, n_test):
+def trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test):
     "→ the model of an arm, trained, and the tests"
     with tempfile.TemporaryDirectory() as folder:
         home = development(path, folder) if kind == 'tune' else path
         data, test = load_speech(f'fsdd:{home}', 'train', n=n_train, seed=seed), tests(home, n_test)
         train = [data[i] for i in range(len(data))]
-    model = load_base(quantize=NF4Config()) if kind == 'base' else make(arm, seed, top_up(arm))
+    model = load_base(quantize=NF4Config()) if kind == 'base' else make(arm, seed, r, top_up(arm, r))
     if kind != 'base':
         augment = UnevenAugment(**dataclasses.asdict(TUNE_AUGMENT))
         finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, augment), steps=steps, batch_size=BATCH, lr=lr, seed=seed, desc=f'{kind} {arm} seed {seed} lr {lr:g}')
     return model, test
 
 
-def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
+def one(path, kind, arm, seed, lr, steps, r=R, n_train=N_TRAIN, n_test=N_TEST):
     "One run as a row"
     start = time.time()
-    model, test = trained_on(path, kind, arm, seed, lr, steps, n_train, n_test)
+    model, test = trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test)
     trained, words = time.time() - start, [len(r['text'].split()) for r in test['clean']]
     wrong = {name: errors(model, rows)[0] for name, rows in test.items()}
     gates = gate_parameters(model)['gates'] if kind != 'base' and ARMS[arm] else 0
@@ -115,9 +122,9 @@ def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
                 gates=gates, seconds=round(trained), test_seconds=round(time.time() - start - trained), words=words, errors=wrong)
 
 
-def gates_of(path, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
+def gates_of(path, arm, seed, lr, steps, r=R, n_train=N_TRAIN, n_test=N_TEST):
     "One run again, its gates watched, and then kept at their mean: a row"
-    model, test = trained_on(path, 'run', arm, seed, lr, steps, n_train, n_test)
+    model, test = trained_on(path, 'run', arm, seed, lr, steps, r, n_train, n_test)
     layers, seen = {n: m for n, m in adapted_layers(model).items() if hasattr(m, 'opening')}, defaultdict(list)
     def watched(name, opening):
         def f(heard):
@@ -136,20 +143,23 @@ def gates_of(path, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
     return dict(spread={k: v[0] for k, v in by_place.items()}, shift={k: v[1] for k, v in by_place.items()}, errors=wrong, constant=constant)
 
 
-def watch_gates(file, path, arm, seeds, steps):
+def rank_of(r): return {} if r == R else dict(r=r) # rows of the first rank do not name it
+
+
+def watch_gates(file, path, arm, seeds, steps, r=R):
     "A row for each seed that the study has run"
-    for r in [r for r in read(file) if r['base'] == fingerprint() and (r['kind'], r['arm'], r['steps']) == ('run', arm, steps) and r['seed'] in seeds]:
-        key = {k: r[k] for k in ('arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')}
-        again = run_once(file, dict(kind='gates') | key, lambda: gates_of(path, arm, r['seed'], r['lr'], r['steps'], r['n_train'], r['n_test']))
-        if again['errors'] != r['errors']: print(f'seed {r["seed"]}: not the same errors as in its run')
+    for row in [row for row in read(file) if row['base'] == fingerprint() and (row['kind'], row['arm'], row['steps'], row.get('r', R)) == ('run', arm, steps, r) and row['seed'] in seeds]:
+        key = {k: row[k] for k in ('arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')} | rank_of(r)
+        again = run_once(file, dict(kind='gates') | key, lambda: gates_of(path, arm, row['seed'], row['lr'], row['steps'], r, row['n_train'], row['n_test']))
+        if again['errors'] != row['errors']: print(f'seed {row["seed"]}: not the same errors as in its run')
 
 
-def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
+def study(file, path, arms, seeds, steps, r=R, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
     tested = lambda kind: n_test // 2 if kind == 'tune' else n_test
-    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)),
-                                                  lambda: one(path, kind, arm, seed, lr, n, n_train, tested(kind)))
+    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)) | (rank_of(r) if arm != 'base' else {}),
+                                                  lambda: one(path, kind, arm, seed, lr, n, r, n_train, tested(kind)), lambda row: row.get('r', R) == (r if arm != 'base' else R))
     run('base', 'base', 0, 0., 0)
     for arm in arms:
         tried = [run('tune', arm, TUNING_SEED, lr / 4 if arm == 'rslora' else lr, max(steps // 2, 1)) for lr in lrs]
@@ -161,10 +171,10 @@ def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TES
 def summed(rows, names): return [r | dict(errors=[sum(e) for e in zip(*(r['errors'][n] for n in names), strict=True)]) for r in rows]
 
 
-def of_size(mine, steps, n_train, n_test):
-    "Lines of the table for one number of steps"
-    same = lambda kind, steps=steps, n_test=n_test: [r for r in mine if (r['kind'], r['steps'], r['n_train'], r['n_test']) == (kind, steps, n_train, n_test)]
-    out, runs = [f'{steps} steps', '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | below lora, uneven (95 %) | below lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|'], same('run')
+def of_size(mine, steps, rank, n_train, n_test):
+    "Lines of the table for one number of steps and one rank"
+    same = lambda kind, steps=steps, n_test=n_test: [r for r in mine if (r['kind'], r['steps'], r.get('r', R), r['n_train'], r['n_test']) == (kind, steps, rank, n_train, n_test)]
+    out, runs = [f'{steps} steps, rank {rank}', '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | below lora, uneven (95 %) | below lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|'], same('run')
     for r in mine:
         if r['kind'] == 'base' and r['n_test'] == n_test: out.append('| none | - | - | ' + ' | '.join(f"{r['wer'][t]:.1%}" for t in TESTS) + ' | - | - | - | - |')
     plain = [r for r in runs if r['arm'] == 'lora']
@@ -188,20 +198,20 @@ def of_size(mine, steps, n_train, n_test):
 
 
 def table(rows):
-    "Markdown: for each base and number of steps, WER of every arm on every test, and how much lower than lora's"
+    "Markdown: for each base, number of steps and rank, WER of every arm on every test, and how much lower than lora's"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
         mine = [r for r in rows if r['base'] == base]
-        sizes = dict.fromkeys((r['steps'], r['n_train'], r['n_test']) for r in mine if r['kind'] == 'run')
+        sizes = dict.fromkeys((r['steps'], r.get('r', R), r['n_train'], r['n_test']) for r in mine if r['kind'] == 'run')
         for size in sizes: lines = of_size(mine, *size); out += [f'Base {base}, {lines[0]}', *lines[1:]]
     return '\n'.join(out)
 
 
-def plan(path, arms, seeds, steps):
+def plan(path, arms, seeds, steps, r=R):
     "What all of it costs, from a few steps and a small test on this machine"
     cost = {}
     for arm in ('lora', 'rank'):
-        short, longer = (one(path, 'run', arm, 0, 1e-3, n, 200, 40) for n in (2, 12))
+        short, longer = (one(path, 'run', arm, 0, 1e-3, n, r, 200, 40) for n in (2, 12))
         cost[arm] = (longer['seconds'] - short['seconds']) / 10, longer['test_seconds'] / 40
     step, heard = (max(c[i] for c in cost.values()) for i in (0, 1))
     run = steps * step + N_TEST * heard
@@ -222,14 +232,15 @@ def smoke(path):
         again = one(path, 'run', first['arm'], first['seed'], first['lr'], 4, **sizes)
         assert again['errors'] == first['errors'], 'the same run gave other errors'
         print(table(rows))
-    print('parameters:', {arm: count_parameters(make(arm, 0, top_up(arm)))['trainable'] for arm in ARMS})
+    print('parameters:', {arm: count_parameters(make(arm, 0, R, top_up(arm, R)))['trainable'] for arm in ARMS})
 
 
 if __name__ == '__main__':
     p = options(__doc__, ARMS, SEEDS, STEPS, RESULTS)
     p.add_argument('--gates', action='store_true')
+    p.add_argument('--rank', type=int, default=R)
     a = parsed(p, table)
-    if a.gates: watch_gates(a.results, a.path, 'rank', a.seeds, a.steps)
+    if a.gates: watch_gates(a.results, a.path, 'rank', a.seeds, a.steps, a.rank)
     elif a.smoke: smoke(a.path)
-    elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
-    else: study(a.results, a.path, a.only, a.seeds, a.steps)
+    elif a.plan: plan(a.path, a.only, a.seeds, a.steps, a.rank)
+    else: study(a.results, a.path, a.only, a.seeds, a.steps, a.rank)
