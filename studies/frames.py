@@ -10,7 +10,7 @@
 Question. `select_frames` wants half of the frames at a relative loss of at most 1 %, and rules that mind the 4 bits (kept, merged) ahead of the same rule without.
 
 Rules. uniform, random, energy, structure (spectral entropy), flux, novelty: the others are dropped. pool (average pooling), similarity (adjacent merging, A-ToMe's idea), novelty+merge: the others are merged into them.
-similarity+kept, similarity+merged: minding the 4 bits; similarity+random: as similarity+kept, with random numbers for the predicted errors; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
+similarity+kept, similarity+merged, and uniform and pool with them: minding the 4 bits; similarity+random: as similarity+kept, with random numbers for the predicted errors; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
 4-bit layers. ctc: frames to which the encoder's CTC head gives a blank are dropped; the head hears what the encoder makes, so between encoder and decoder only.
 
 Two halves. free: an adapter of rank 16 is trained on all frames, one a seed, and frames are left out afterwards. trained: the adapter is trained with half of the frames left out, from the start.
@@ -22,7 +22,7 @@ Learning rates. The adapter of the free half, and every rule of the trained half
 
 Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test on a machine that did other things; times that can be compared come from --time. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
 
-Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 14 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 540 tests. trained: 7 rules in 2 places, 56 tuning runs and 70 runs. An hour and an hour and a half on
+Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 17 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 660 tests. trained: 7 rules in 2 places, 56 tuning runs and 70 runs. An hour and an hour and a half on
 one thread. --plan measures this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
@@ -45,7 +45,7 @@ STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, KEEP, LRS, TUNING_SEED = 150, 8, 1500, 300
 MERGE = dict(by='similarity', mode='merge')
 RULES = dict(uniform=dict(by='uniform'), random=dict(by='random'), energy=dict(by='energy'), structure=dict(by='structure'), flux=dict(by='flux'), novelty=dict(by='novelty'),
              pool=dict(by='uniform', mode='merge'), similarity=MERGE, error=dict(by='error', mode='merge')) | {
-             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'similarity+random': MERGE | dict(mind='keep'), 'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
+             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'similarity+random': MERGE | dict(mind='keep'), 'uniform+kept': dict(by='uniform', mind='keep'), 'pool+kept': dict(by='uniform', mode='merge', mind='keep'), 'pool+merged': dict(by='uniform', mode='merge', mind='merge'), 'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
 TIMED = 'uniform', 'pool', 'similarity', 'similarity+kept'
 FREE, TRAINED = tuple(r for r in RULES if r != 'learned'), ('all', 'uniform', 'pool', 'novelty', 'similarity', 'similarity+kept', 'similarity+merged', 'learned')
 
