@@ -10,7 +10,7 @@
 Question. `select_frames` wants half of the frames at a relative loss of at most 1 %, and rules that mind the 4 bits (kept, merged) ahead of the same rule without.
 
 Rules. uniform, random, energy, structure (spectral entropy), flux, novelty: the others are dropped. pool (average pooling), similarity (adjacent merging, A-ToMe's idea), novelty+merge: the others are merged into them.
-similarity+kept, similarity+merged, and uniform and pool with them: minding the 4 bits; similarity+random: as similarity+kept, with random numbers for the predicted errors; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
+similarity+kept, similarity+merged, and uniform and pool with them: minding the 4 bits; with +random, +energy, +flux: as +kept, with random numbers or a cue of the sound for the predicted errors; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
 4-bit layers. ctc: frames to which the encoder's CTC head gives a blank are dropped; the head hears what the encoder makes, so between encoder and decoder only.
 
 Two halves. free: an adapter of rank 16 is trained on all frames, one a seed, and frames are left out afterwards. trained: the adapter is trained with half of the frames left out, from the start.
@@ -22,7 +22,7 @@ Learning rates. The adapter of the free half, and every rule of the trained half
 
 Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test on a machine that did other things; times that can be compared come from --time. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
 
-Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 17 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 660 tests. trained: 7 rules in 2 places, 56 tuning runs and 70 runs. An hour and an hour and a half on
+Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 23 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 900 tests. trained: 9 rules in 2 places, 72 tuning runs and 90 runs. An hour and an hour and a half on
 one thread. --plan measures this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
@@ -34,7 +34,7 @@ from torch import nn
 from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
 from qlora_audio.adapters import load_adapter, save_adapter
 from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.frames import forward_flops, select_all, select_frames
+from qlora_audio.frames import CUES, forward_flops, select_all, select_frames
 from qlora_audio.lora import LoRAConfig, add_lora
 from qlora_audio.quantize import NF4Config
 from qlora_audio.speech import load_base, load_ctc_head
@@ -45,9 +45,10 @@ STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, KEEP, LRS, TUNING_SEED = 150, 8, 1500, 300
 MERGE = dict(by='similarity', mode='merge')
 RULES = dict(uniform=dict(by='uniform'), random=dict(by='random'), energy=dict(by='energy'), structure=dict(by='structure'), flux=dict(by='flux'), novelty=dict(by='novelty'),
              pool=dict(by='uniform', mode='merge'), similarity=MERGE, error=dict(by='error', mode='merge')) | {
-             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'similarity+random': MERGE | dict(mind='keep'), 'uniform+kept': dict(by='uniform', mind='keep'), 'pool+kept': dict(by='uniform', mode='merge', mind='keep'), 'pool+merged': dict(by='uniform', mode='merge', mind='merge'), 'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
+             'novelty+merge': dict(by='novelty', mode='merge'), 'similarity+kept': MERGE | dict(mind='keep'), 'similarity+merged': MERGE | dict(mind='merge'), 'similarity+random': MERGE | dict(mind='keep'), 'uniform+kept': dict(by='uniform', mind='keep'), 'pool+kept': dict(by='uniform', mode='merge', mind='keep'), 'pool+merged': dict(by='uniform', mode='merge', mind='merge'),
+             **{f'{rule}+{control}': RULE | dict(mind='keep') for rule, RULE in (('uniform', dict(by='uniform')), ('pool', dict(by='uniform', mode='merge'))) for control in ('random', 'energy', 'flux')}, 'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
 TIMED = 'uniform', 'pool', 'similarity', 'similarity+kept'
-FREE, TRAINED = tuple(r for r in RULES if r != 'learned'), ('all', 'uniform', 'pool', 'novelty', 'similarity', 'similarity+kept', 'similarity+merged', 'learned')
+FREE, TRAINED = tuple(r for r in RULES if r != 'learned'), ('all', 'uniform', 'pool', 'novelty', 'similarity', 'similarity+kept', 'similarity+merged', 'uniform+kept', 'pool+kept', 'learned')
 
 
 def places_of(rule, places): return [p for p in places if not (rule == 'ctc' and p == 'encoder')]
@@ -75,11 +76,17 @@ class Noise(nn.Module):
     def forward(self, cues): return torch.randn(cues.shape[1], generator=torch.Generator().manual_seed(cues.shape[1])).expand(cues.shape[:2])
 
 
+class Cue(nn.Module):
+    "In the place of a predictor: one cue of the sound"
+    def __init__(self, name): super().__init__(); self.number = CUES.index(name)
+    def forward(self, cues): return cues[..., self.number]
+
+
 def select(model, rule, keep, place, original=None, batches=None):
     if rule == 'all': return select_all(model)
     if rule == 'ctc': return select_frames(model, keep, place=place, ctc_head=load_ctc_head(), **RULES[rule])
     select_frames(model, keep, place=place, **RULES[rule], **(dict(original=original, batches=batches) if minds(rule) else {}))
-    if rule == 'similarity+random': model.frame_selector.predictor = Noise()
+    if (control := rule.partition('+')[2]) in ('random', *CUES): model.frame_selector.predictor = Noise() if control == 'random' else Cue(control)
     return model
 
 

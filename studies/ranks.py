@@ -17,7 +17,7 @@ Data. Connected digits of one to five. Training: recordings 5 and up of each dig
 its seconds are in every row beside those of training.
 --left-out SPEAKER trains on the other speakers and tests on that one.
 
-Learning rates. Every arm gets the same effort: each rate of `LRS` once (rslora, whose scaling is about four times as large, each of them divided by four), at the middle budget, half the steps, seed 100,
+Learning rates. Every arm gets the same effort: each rate of `LRS` once (rslora, whose scaling is about four times as large, each of them divided by four), and one beyond as long as the best is at the edge, at the middle budget, half the steps, seed 100,
 trained on recordings 10 and up, judged on recordings 5 to 9; the best serves all budgets. Test recordings take no part.
 
 Evidence. Every row keeps each utterance's errors. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
@@ -125,6 +125,9 @@ def one(path, kind, arm, budget, seed, lr, steps, left_out, n_train, n_test):
                 words=words, errors=wrong, ranks=ranks)
 
 
+def best(tuned): return min(tuned, key=lambda r: (r['wer'], r['lr']))['lr']
+
+
 def study(file, path, arms, budgets, seeds, steps, left_out='', lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
@@ -132,8 +135,10 @@ def study(file, path, arms, budgets, seeds, steps, left_out='', lrs=LRS, n_train
                                                           lambda: one(path, kind, arm, budget, seed, lr, n, left_out, n_train, n_test))
     run('base', 'base', 0., 0, 0., 0)
     for arm in arms:
-        tried = [run('tune', arm, TUNING_BUDGET, TUNING_SEED, lr / 4 if arm == 'rslora' else lr, max(steps // 2, 1)) for lr in lrs]
-        chosen[arm] = min(tried, key=lambda r: (r['wer'], r['lr']))['lr']
+        tune = lambda lr: run('tune', arm, TUNING_BUDGET, TUNING_SEED, lr, max(steps // 2, 1))
+        tried = [tune(lr / 4 if arm == 'rslora' else lr) for lr in lrs]
+        while len(lrs) > 1 and (lr := best(tried)) in (edges := (min(r['lr'] for r in tried), max(r['lr'] for r in tried))): tried.append(tune(lr / 2 if lr == edges[0] else 2 * lr))
+        chosen[arm] = best(tried)
     for seed in seeds:
         for budget in budgets:
             for arm in arms: run('run', arm, budget, seed, chosen[arm], steps)
@@ -149,6 +154,12 @@ def table(rows):
         runs = [r for r in runs if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
         out += [f'Base {base}' + (f', without {left_out}' if left_out else '') + (f', {size[0][0][0]} steps' if size else ''), '', '| budget, rank | arm | parameters | WER | fewer errors than uniform (95 %) | than eva (95 %) | lr | seeds |', '|---' * 8 + '|']
         out += [f"| - | none | - | {r['wer']:.1%} | - | - | - | - |" for r in mine if r['kind'] == 'base']
+        tuned = [r for r in mine if r['kind'] == 'tune']
+        rate = {arm: best(rs) for arm in ARMS if (rs := [r for r in tuned if r['arm'] == arm])}
+        for budget, arm, lr in sorted({(r['budget'], r['arm'], r['lr']) for r in runs if r['lr'] != rate.get(r['arm'])}):
+            of = [r for r in runs if (r['budget'], r['arm'], r['lr']) == (budget, arm, lr)]
+            out.append(f"| {budget:g} | {arm}, an earlier rate | {statistics.mean(r['parameters'] for r in of):,.0f} | {statistics.mean(r['wer'] for r in of):.2%} | - | - | {lr:g} | {len(of)} |")
+        runs = [r for r in runs if r['lr'] == rate.get(r['arm'])]
         for budget in sorted({r['budget'] for r in runs}):
             at = lambda arm: [r for r in runs if (r['budget'], r['arm']) == (budget, arm)]
             for arm in ARMS:
@@ -158,7 +169,7 @@ def table(rows):
         pairs = [(arm, small, large, said(got)) for small, large in ((.6, 1.), (1., 2.), (4.8, 8.)) for arm in SHARED
                  if (got := better([r for r in runs if (r['budget'], r['arm']) == (small, arm)], [r for r in runs if (r['budget'], r['arm']) == (large, 'uniform')]))]
         if pairs: out += ['', 'With half or 60 % of the parameters of uniform', '', '| arm, budget | uniform | fewer errors than uniform (95 %) |', '|---|---|---|', *(f'| {arm} {small:g} | {large:g} | {got} |' for arm, small, large, got in pairs)]
-        if tuned := [r for r in mine if r['kind'] == 'tune']:
+        if tuned:
             lrs = sorted({r['lr'] for r in tuned})
             out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| budget, rank | arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 2) + '|']
             for budget, arm in sorted({(r['budget'], r['arm']) for r in tuned}, key=lambda k: (k[0], ARMS.index(k[1]))):
