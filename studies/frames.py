@@ -168,6 +168,15 @@ def time_table(rows):
             *(f"| {r['place']} | {r['keep']:.0%} | {r['rule']} | {share(r, 'forward')} | {share(r, 'step')} |" for r in sorted(rows, key=lambda r: (r['place'], -r['keep'], list(RULES).index(r['rule']) if r['rule'] in RULES else -1)) if r is not every)]
 
 
+def control_table(of):
+    "Markdown: where predicted errors say what is kept rather, how many errors less than where random numbers or a cue of the sound do"
+    lines = []
+    for rule, place, keep in ((r, p, k) for r in ('uniform', 'pool', 'similarity') for p in ('encoder', 'fusion') for k in KEEP):
+        cells = [said(better(of('free', place, keep, f'{rule}+kept'), other)) if (other := of('free', place, keep, f'{rule}{control}')) else '-' for control in ('', '+random', '+energy', '+flux')]
+        if set(cells) != {'-'}: lines.append(f"| {place} | {keep:.0%} | {rule} | {' | '.join(cells)} |")
+    return ['', 'Keeping by predicted errors (`+kept`), fewer errors (95 %) than', '', '| place | kept | rule | the rule alone | random numbers | energy | flux |', '|---' * 7 + '|', *lines] if lines else []
+
+
 def table(rows):
     "Markdown: for each base, WER and operations of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
     out = []
@@ -184,6 +193,7 @@ def table(rows):
             against = [said(better(rs, other)) if other else '-' for other in (every, rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
             share = f"{statistics.median(r['gflops'] for r in rs) / statistics.median(r['gflops'] for r in every):.0%}" if every else '-'
             out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share} | {' | '.join(against)} | {len(rs)} |")
+        out += control_table(of)
         if timed := [r for r in rows if r['base'] == base and r['kind'] == 'time']: out += time_table(timed)
         if tuned := [r for r in rows if r['base'] == base and r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
