@@ -3,6 +3,7 @@
     python studies/frames.py PATH_TO_FSDD                # all of it: adapters, every rule without training, then rules trained with the adapter; goes on where it stopped
     python studies/frames.py PATH_TO_FSDD --only uniform pool novelty --keep 0.5 --seeds 0
     python studies/frames.py PATH_TO_FSDD --time         # seconds of a pass and of a step with some rules and shares, in turns; wants a quiet machine
+    python studies/frames.py PATH_TO_FSDD --confirm --keep 0.5 --only uniform pool uniform+kept pool+kept   # the free half again, on other recordings
     python studies/frames.py PATH_TO_FSDD --plan         # measures one step and one test on this machine and says what all of it costs
     python studies/frames.py PATH_TO_FSDD --smoke        # a few steps and rules into a temporary file: rows, resuming, determinism, the table
     python studies/frames.py --table                     # the tables from the runs so far
@@ -17,6 +18,7 @@ Two halves. free: an adapter of rank 16 is trained on all frames, one a seed, an
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker. Test: recordings 0 to 4. Errors are predicted after 8 batches of 8 training utterances: the 4-bit base with its adapter against the 16-bit
 base with the same adapter (trained: without adapters, before training).
+--confirm trains on recordings 10 and up and tests on 5 to 9, for rules that were added when the results on the others were known.
 
 Learning rates. The adapter of the free half, and every rule of the trained half, get the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged on recordings 5 to 9. Test recordings take no part.
 
@@ -113,20 +115,21 @@ def free(path, rule, keep, place, seed, folder, n_train, n_test):
     return tested(model, test)
 
 
-def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('free', 'trained'), lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
-    "Adapters on all frames, rules without training, and rules with it"
+def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('free', 'trained'), lrs=LRS, n_train=N_TRAIN, n_test=N_TEST, data=''):
+    "Adapters on all frames, rules without training, and rules with it; `data` names other recordings than the usual ones"
     base = fingerprint()
+    once = lambda row, make: run_once(file, row | (dict(data=data) if data and row['kind'] != 'tune' else {}), make, lambda r: row['kind'] == 'tune' or r.get('data', '') == data)
     key = lambda kind, rule, keep, place, seed, lr, n: dict(kind=kind, rule=rule, keep=keep, place=place, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=n_test)
-    train = lambda kind, rule, keep, place, seed, lr, n, folder=None: run_once(file, key(kind, rule, keep, place, seed, lr, n), lambda: trained(path, kind, rule, keep, place, seed, lr, n, n_train, n_test, folder))
+    train = lambda kind, rule, keep, place, seed, lr, n, folder=None: once(key(kind, rule, keep, place, seed, lr, n), lambda: trained(path, kind, rule, keep, place, seed, lr, n, n_train, n_test, folder))
     rate = lambda rule, place: min((train('tune', rule, 1. if rule == 'all' else .5, place, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs), key=lambda r: (r['wer'], r['lr']))['lr']
     best = rate('all', '-')
     for seed in seeds:
-        folder = Path(adapters)/f'{base}_{best:g}_{steps}_{n_train}_{seed}'
-        if not folder.exists() and any(r['kind'] == 'trained' and r['rule'] == 'all' and r['seed'] == seed and r['base'] == base for r in read(file)): # rows without their adapter: made again, the same
+        folder = Path(adapters)/f'{base}_{best:g}_{steps}_{n_train}_{seed}{data and "_" + data}'
+        if not folder.exists() and any(r['kind'] == 'trained' and r['rule'] == 'all' and r['seed'] == seed and r['base'] == base and r.get('data', '') == data for r in read(file)): # rows without their adapter: made again, the same
             trained(path, 'trained', 'all', 1., '-', seed, best, steps, n_train, n_test, folder)
         train('trained', 'all', 1., '-', seed, best, steps, folder)
         for rule, keep, place in ((r, k, p) for r in rules if r in FREE and 'free' in halves for k in keeps for p in places_of(r, places)):
-            run_once(file, key('free', rule, keep, place, seed, best, steps), lambda: free(path, rule, keep, place, seed, folder, n_train, n_test))
+            once(key('free', rule, keep, place, seed, best, steps), lambda: free(path, rule, keep, place, seed, folder, n_train, n_test))
     for rule, place in ((r, p) for r in rules if r in TRAINED[1:] and 'trained' in halves for p in places_of(r, places)):
         lr = rate(rule, place)
         for seed in seeds: train('trained', rule, .5, place, seed, lr, steps)
@@ -180,12 +183,12 @@ def control_table(of):
 def table(rows):
     "Markdown: for each base, WER and operations of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
     out = []
-    for base in dict.fromkeys(r['base'] for r in rows):
-        mine = [r for r in rows if r['base'] == base and r['kind'] not in ('tune', 'time')]
+    for base, data in dict.fromkeys((r['base'], r.get('data', '')) for r in rows):
+        mine = [r for r in rows if (r['base'], r.get('data', '')) == (base, data) and r['kind'] not in ('tune', 'time')]
         size = Counter((r['steps'], r['n_train'], r['n_test']) for r in mine).most_common(1)
         mine = [r for r in mine if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
         every = [r for r in mine if r['rule'] == 'all']
-        out += [f'Base {base}' + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else ''), '',
+        out += [f'Base {base}' + (data and f', tested on {data}') + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else ''), '',
                 '| training | place | kept | rule | WER | operations | fewer errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 10 + '|']
         of = lambda *k: [r for r in mine if (r['kind'], r['place'], r['keep'], r['rule']) == k]
         for kind, place, keep, rule in sorted({(r['kind'], r['place'], r['keep'], r['rule']) for r in mine if r['rule'] != 'all'}, key=lambda k: (k[0], k[1], -k[2], list(RULES).index(k[3]))):
@@ -194,8 +197,8 @@ def table(rows):
             share = f"{statistics.median(r['gflops'] for r in rs) / statistics.median(r['gflops'] for r in every):.0%}" if every else '-'
             out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share} | {' | '.join(against)} | {len(rs)} |")
         out += control_table(of)
-        if timed := [r for r in rows if r['base'] == base and r['kind'] == 'time']: out += time_table(timed)
-        if tuned := [r for r in rows if r['base'] == base and r['kind'] == 'tune']:
+        if timed := [r for r in rows if not data and r['base'] == base and r['kind'] == 'time']: out += time_table(timed)
+        if tuned := [r for r in rows if not data and r['base'] == base and r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
             out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| place | rule | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 2) + '|']
             for place, rule in dict.fromkeys((r['place'], r['rule']) for r in tuned):
@@ -234,9 +237,11 @@ if __name__ == '__main__':
     p.add_argument('--places', nargs='*', choices=('fusion', 'encoder'), default=('fusion', 'encoder'))
     p.add_argument('--halves', nargs='*', choices=('free', 'trained'), default=('free', 'trained'))
     p.add_argument('--adapters', type=Path, default=Path('runs/frames'), help='where adapters trained on all frames are kept')
-    p.add_argument('--time', action='store_true')
+    for flag in ('time', 'confirm'): p.add_argument(f'--{flag}', action='store_true')
     a = parsed(p, table)
     if a.time: timing(a.results, a.path)
     elif a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.keep, a.places, a.seeds, a.steps)
+    elif a.confirm:
+        with tempfile.TemporaryDirectory() as view: study(a.results, development(a.path, view), a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, ('free',), data='recordings 5 to 9')
     else: study(a.results, a.path, a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, a.halves)
