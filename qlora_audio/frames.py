@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['CUES', 'RULES', 'POSITIONS_FIRST', 'SELECTING', 'spectral_cues', 'power_of', 'per_frame', 'FrameChoice',
-           'kept_frames', 'choose_frames', 'ErrorPredictor', 'error_cues', 'encoder_layers', 'frame_errors', 'standard',
-           'FrameSelector', 'Before', 'fewer_frames', 'take_out', 'SelectsFrames', 'SelectingAudioTextModel',
-           'SelectingAudioTextForClassification', 'select_frames', 'put_selector', 'select_all', 'save_selector',
-           'load_selector', 'forward_flops']
+           'kept_frames', 'check_budget', 'choose_frames', 'ErrorPredictor', 'error_cues', 'encoder_layers',
+           'frame_errors', 'standard', 'FrameSelector', 'Before', 'fewer_frames', 'take_out', 'SelectsFrames',
+           'frame_seconds', 'SelectingAudioTextModel', 'SelectingAudioTextForClassification', 'select_frames',
+           'put_selector', 'select_all', 'save_selector', 'load_selector', 'forward_flops']
 
 # %% ../nbs/15_frames.ipynb #aeb63495
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from .lora import adaptable, layer_shape, modalities
 from .encoders import encode, encoder_adapter, encoder_frames, real_entries
 from .families import FAMILIES
+from .fusion import FrameStack
 from .model import AudioTextForClassification, AudioTextModel, float_dtype
 from .adapters import register_extra
 from .temporal import gates
@@ -106,6 +108,13 @@ def kept_frames(
     if isinstance(frames, Tensor): return (frames * keep - 1e-6).ceil().long().clamp_min(1).minimum(frames.long())
     return min(max(math.ceil(frames * keep - 1e-6), 1), frames)
 
+def check_budget(keep, threshold):
+    "One of the two, and a number"
+    number = lambda v: isinstance(v, Real) and not isinstance(v, bool) and v == v
+    if (keep is None) == (threshold is None): raise ValueError(f'keep: give either keep or threshold, not {"both" if keep is not None else "neither"}; keep=None with a threshold')
+    if keep is not None and not (number(keep) and 0 < keep <= 1): raise ValueError(f'keep: {keep!r} is not a share of the frames; give more than 0 and at most 1')
+    if threshold is not None and not number(threshold): raise ValueError(f'threshold: {threshold!r} is not a score to exceed; give a number')
+
 def choose_frames(
     scores:Tensor, # (B, T)
     lengths:Tensor, # (B,) frames that are real
@@ -116,10 +125,10 @@ def choose_frames(
 ) -> FrameChoice:
     "The frames with the highest scores"
     T = scores.shape[1]
-    if (keep is None) == (threshold is None): raise ValueError(f'keep: give either keep or threshold, not {"both" if keep is not None else "neither"}')
-    if keep is not None and not 0 < keep <= 1: raise ValueError(f'keep: {keep} is not a share of the frames; give more than 0 and at most 1')
-    if len(lengths) != len(scores) or int(lengths.max()) > T: raise ValueError(f'lengths: {lengths.tolist()} for scores of shape {tuple(scores.shape)}; give one for each clip, at most {T}')
+    check_budget(keep, threshold)
+    if len(lengths) != len(scores) or int(lengths.max()) > T or int(lengths.min()) < 1: raise ValueError(f'lengths: {lengths.tolist()} for scores of shape {tuple(scores.shape)}; give one for each clip, from 1 to {T}')
     real = real_entries(lengths, T)
+    if bool((scores.isnan() & real).any()): raise ValueError('scores: NaN at a real frame has no rank; look for NaN in the features or in the frames')
     order = scores.masked_fill(~real, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)        # 0 for the best
     chosen = order < kept_frames(lengths, keep)[:, None] if threshold is None else real & ((scores > threshold) | (order == 0))
     n = chosen.sum(1)
@@ -177,11 +186,10 @@ def encoder_layers(encoder:nn.Module) -> nn.ModuleList:
 def frame_errors(
     model:AudioTextModel, # its encoder in 4 bits
     original:AudioTextModel, # the same in 16
-    batches:list, # as a collator makes them
+    batches, # as a collator makes them: a list, or anything to iterate over
     place:str='fusion', # whether frames are those behind the encoder's layers, or ('encoder') those in front of them
 ) -> tuple: # cues and frame (N, 24 + D), relative error (N,), of all frames of all batches
     "What there is to learn from"
-    if not batches: raise ValueError('batches: the calibration set is empty; give a few batches, such as [collator(rows)]')
     seen, errors, got, config, modes = [], [], {}, model.config.audio_config, [(m.encoder, m.encoder.training) for m in (model, original)]
     grab = lambda layer, args, kwargs: got.update(frames=args[0] if args else kwargs['hidden_states'])
     handle = encoder_layers(model.encoder)[0].register_forward_pre_hook(grab, with_kwargs=True)
@@ -200,6 +208,7 @@ def frame_errors(
     finally:
         handle.remove()
         for part, mode in modes: part.train(mode)
+    if not seen: raise ValueError('batches: the calibration set is empty; give a few batches, such as [collator(rows)]')
     return torch.cat(seen), torch.cat(errors)
 
 # %% ../nbs/15_frames.ipynb #26920474
@@ -219,7 +228,7 @@ class FrameSelector(nn.Module):
     def __init__(self,
         width:int, # of a frame
         keep:float|None=.5, # share of each clip's frames
-        by:str='novelty', # one of `RULES`
+        by:str='uniform', # one of `RULES`
         mode:str='drop', # or 'merge'
         place:str='fusion', # between encoder and decoder, or 'encoder': before its 4-bit layers
         threshold:float|None=None, # in place of `keep`: standardised score that a frame must exceed
@@ -231,8 +240,7 @@ class FrameSelector(nn.Module):
         super().__init__()
         for name, value, known in (('by', by, RULES), ('mode', mode, ('drop', 'merge')), ('place', place, ('encoder', 'fusion')), ('mind', mind, (None, 'keep', 'merge'))):
             if value not in known: raise ValueError(f'{name}: {value!r} is not known; use {", ".join(map(repr, known))}')
-        if keep is not None and not 0 < keep <= 1: raise ValueError(f'keep: {keep} is not a share of the frames; give more than 0 and at most 1')
-        if (keep is None) == (threshold is None): raise ValueError('keep: give either keep or threshold; keep=None with a threshold')
+        check_budget(keep, threshold)
         if mind == 'merge' and mode != 'merge': raise ValueError("mind: 'merge' weighs frames in a merge; give mode='merge'")
         if by == 'ctc' and place == 'encoder': raise ValueError("by: 'ctc' hears what the encoder makes; give place='fusion'")
         self.settings = dict(keep=keep, by=by, mode=mode, place=place, threshold=threshold, mind=mind, mind_weight=mind_weight, hidden=hidden, blank=blank)
@@ -391,6 +399,26 @@ class SelectsFrames(SelectsFrames):
         for gate in gates(self): gate.seat(tensors['input_ids'] == self.config.audio_token_id)
         return heard, tensors | ({} if words or labels is None else dict(labels=labels))
 
+# %% ../nbs/15_frames.ipynb #f2dfb95c
+def frame_seconds(model:AudioTextModel) -> float:
+    "From one encoder frame to the next, by the processor's rate and the encoder's strides"
+    if model.processor is None: raise ValueError('seconds: the model has no processor to ask; give the time from one encoder frame to the next')
+    config, rate = model.config.audio_config, model.processor.sampling_rate
+    extractor, kind, many = getattr(model.processor, 'feature_extractor', None), encoder_adapter(config).input, 10 ** 6
+    hop = 1 if kind == 'waveform' else getattr(extractor, 'hop_length', 160) * getattr(extractor, 'stride', 1) # SeamlessM4T's extractor has a fixed hop
+    return round(many / encoder_frames(config, many)) * hop / rate
+
+class SelectsFrames(SelectsFrames):
+    "What an `AudioTextModel` does differently once frames are selected"
+    def audio_times(self,
+        seconds:float|None=None, # from one encoder frame to the next; None: as `frame_seconds` says
+    ) -> Tensor: # (B, tokens) seconds, NaN in the padding
+        "Where each audio token of the batch heard last is in the recording: the middle of the frames, or groups, that it is made of"
+        if self.frame_selector.last is None: raise ValueError('audio_times: nothing has been heard since frames were selected; call forward, generate or hear first')
+        if not isinstance(self.fusion, FrameStack): raise ValueError(f'audio_times: tokens of a {type(self.fusion).__name__} are not made of frames side by side and have no time; use frame_selector.last.times for the frames')
+        at = self.frame_selector.last.times(frame_seconds(self) if seconds is None else seconds)               # (B, N)
+        return F.pad(at, (0, -at.shape[1] % self.fusion.k), value=math.nan).unflatten(1, (-1, self.fusion.k)).nanmean(2)
+
 # %% ../nbs/15_frames.ipynb #20e9bd93
 class SelectsFrames(SelectsFrames):
     "What an `AudioTextModel` does differently once frames are selected"
@@ -419,16 +447,18 @@ FAMILIES['audio_text']['frame_selector'] = 'fusion' # a modality for adapters' t
 def select_frames(
     model:AudioTextModel, # changed in place; with adapters, if a learned scorer is to be trained with them
     keep:float|None=.5, # share of each clip's frames
-    by:str='novelty', # one of `RULES`
-    mode:str='drop', # or 'merge'
+    by:str|None=None, # one of `RULES`; None: the mean of neighbours, which is 'uniform' with a merge
+    mode:str|None=None, # 'drop' or 'merge'; None: 'drop' by a rule that is named, 'merge' without one
     place:str='fusion', # between encoder and decoder, or 'encoder': before its 4-bit layers
     original:AudioTextModel|None=None, # the model in 16 bits, where errors are to be predicted
-    batches:list|None=None, # a few, to fit that prediction on
+    batches=None, # a few, to fit that prediction on
     ctc_head:nn.Module|None=None, # frames (…, D) → logits, for 'ctc'
     **settings, # of `FrameSelector`: threshold, mind, mind_weight, hidden, blank
 ) -> AudioTextModel: # the same model
     "Let a model keep a part of its frames only; `forward`, `generate`, `transcribe` and collators follow"
     if type(model) not in (*SELECTING, *SELECTING.values()): raise ValueError(f'model: {type(model).__name__} is not an AudioTextModel; frames are selected between its encoder and its fusion module')
+    by, mode = by or 'uniform', mode or ('drop' if by else 'merge')
+    if by == 'uniform' and keep is None and settings.get('mind') != 'keep': raise ValueError("by: 'uniform' has no scores that a threshold could cut; give keep, or another rule such as 'energy'")
     config = model.config.audio_config
     if place == 'encoder' and (config.model_type not in POSITIONS_FIRST or getattr(config, 'add_adapter', False) or model.config.encoder_window != 'own'):
         raise ValueError(f"place: 'encoder' needs positions that are added before the layers ({', '.join(POSITIONS_FIRST)} at their own length); use place='fusion' with this model")
@@ -436,7 +466,7 @@ def select_frames(
     if by == 'ctc' and ctc_head is None: raise ValueError("ctc_head: by='ctc' needs it; give the layer that makes logits of encoder frames")
     if hasattr(selector, 'predictor'):
         if original is None: raise ValueError("original: errors are predicted from what the 16-bit encoder makes; give the model before it was quantized")
-        selector.predictor.fit(*frame_errors(model, original, list(batches or []), place))
+        selector.predictor.fit(*frame_errors(model, original, [] if batches is None else batches, place))
     selector.ctc_head = None if ctc_head is None else ctc_head.requires_grad_(False)
     return put_selector(model, selector)
 

@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'RULES', 'spend', 'falling', 'GradientRecord', 'listening', 'calibrate', 'InputRecord', 'destroyed',
-           'RankAllocation', 'budget_in_parameters', 'shared_out', 'measured_gains', 'allocate_ranks', 'place',
-           'heat_map']
+           'RankAllocation', 'budget_in_parameters', 'shared_out', 'listed', 'measured_gains', 'buy', 'allocate_ranks',
+           'place', 'heat_map']
 
 # %% ../nbs/14_ranks.ipynb #73e8fe18
-import heapq, math, re
+import heapq, math, re, warnings
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 import torch
 from torch import Tensor, nn
 from .lora import LoRAConfig, LoRALayer, adaptable, base_weight, choose_layers, layer_shape, modalities, name_matches
@@ -56,7 +58,7 @@ class GradientRecord:
     "G = Σ g xᵀ of a layer, in two halves: whole where that is small, else as two thin sketches"
     def __init__(self,
         shape:tuple, # in_features, out_features
-        size:int|None, # random directions; None to keep G whole
+        size:int|None, # random directions; None to keep G whole, which is done too where the sketches would be no smaller
         device=None,
     ):
         n_in, n_out = shape
@@ -192,9 +194,10 @@ class RankAllocation:
     modality:dict # layer → 'encoder', 'fusion', 'decoder' or None
     budget:int # parameters
     by:str # the rule
-    bound:float # no allocation of this budget is worth more
+    bound:float # no allocation of this budget is worth more; infinite where that is not known
     scaling:float # lora_alpha / r of every layer
     others:list=field(default_factory=list) # layers whose names end like one that gets an adapter, but that get none
+    cut_short:list=field(default_factory=list) # layers that have all the ranks that were measured, and might have got more
 
     @property
     def parameters(self) -> int: return sum(r * self.costs[l] for l, r in self.ranks.items())
@@ -237,6 +240,9 @@ class RankAllocation(RankAllocation):
         lines = [f'{self.by}: {self.parameters:,} of {self.budget:,} parameters{of}', f'{"":10}{"adapted":>12}{"mean rank":>11}{"parameters":>12}{"share":>7}']
         for m, row in self.by_modality().items():
             lines.append(f"{m:10}{row['adapted']:>5} of {row['layers']:>3}{row['ranks'] / row['layers']:11.1f}{row['parameters']:12,}{row['parameters'] / max(self.parameters, 1):7.0%}")
+        idle = sum(self.costs[l] * (r - int((self.gains[l][:r] > 0).sum())) for l, r in self.ranks.items())
+        if idle: lines.append(f'{idle:,} parameters are in ranks of no measurable worth; a smaller budget would do, or more batches would tell')
+        if self.cut_short: lines.append(f'{len(self.cut_short)} of {len(self.ranks)} layers got all the ranks that were measured, so what more would be worth is not known')
         return '\n'.join(lines)
 
 # %% ../nbs/14_ranks.ipynb #b10f9a32
@@ -249,6 +255,7 @@ def budget_in_parameters(
     most:dict, # layer → the highest rank it can have
 ) -> int:
     "Checked: `ValueError` below one rank and above full rank"
+    if isinstance(budget, bool) or not isinstance(budget, Real) or not math.isfinite(budget): raise ValueError(f"budget: {budget!r} is not a finite number; give one, such as 8 with unit='rank'")
     if unit not in UNITS: raise ValueError(f'unit: {unit!r} is not known; use {", ".join(map(repr, UNITS))}')
     total = int(budget * sum(costs.values())) if unit == 'rank' else int(budget // 4) if unit == 'bytes' else int(budget)
     cheapest, full = min(costs, key=costs.get), sum(costs[l] * most[l] for l in costs)
@@ -256,20 +263,38 @@ def budget_in_parameters(
     if total > full: raise ValueError(f'budget: {total:,} parameters are more than full rank in all {len(costs)} layers, {full:,}; give less')
     return total
 
+# %% ../nbs/14_ranks.ipynb #15e26f4c
 def shared_out(
     shares:dict|None, # modality → share of the budget; None for no such limits
-    layers, # names
-    modality:dict, # name → modality
-) -> list: # of (names, share)
+    modality:dict, # layer → modality
+    costs:dict, # layer → parameters of one rank
+    most:dict, # layer → the highest rank it can have
+    total:int, # parameters
+) -> list: # of (layers, parameters)
     "Groups of layers with a budget of their own; `ValueError` for shares that fit no model"
-    if shares is None: return [(list(layers), 1.)]
-    there = sorted({modality.get(l) for l in layers} - {None})
-    if unknown := [m for m in shares if m not in there]: raise ValueError(f'shares: no layer is in {unknown[0]!r}; ' + (f'there are {", ".join(there)}' if there else 'what this model is made of cannot be told'))
-    if min(shares.values()) < 0 or not 0 < sum(shares.values()) <= 1 + 1e-9: raise ValueError(f'shares: {shares} add up to {sum(shares.values()):g}; give shares from 0 to 1 that add up to 1')
-    return [([l for l in layers if modality.get(l) == m], s) for m, s in shares.items() if s]
+    if shares is None: return [(list(costs), total)]
+    there = sorted({modality.get(l) for l in costs} - {None})
+    each = ', '.join(there) or 'none can be told'
+    if not isinstance(shares, Mapping) or not shares: raise ValueError(f'shares: {shares!r} gives no modality a share; give a dictionary from modalities ({each}) to shares that add up to 1, or None')
+    if unknown := [m for m in shares if m not in there]: raise ValueError(f'shares: no layer is in {unknown[0]!r}; ' + (f'there are {each}' if there else 'what this model is made of cannot be told'))
+    if bad := [m for m, s in shares.items() if isinstance(s, bool) or not isinstance(s, Real) or not 0 <= s < math.inf]: raise ValueError(f'shares: {shares[bad[0]]!r} for {bad[0]} is not a share; give a number from 0 to 1')
+    added = sum(shares.values())
+    if abs(added - 1) > 1e-6: raise ValueError(f'shares: {dict(shares)} add up to {added:g}; give shares of {each} that add up to 1 (0 for one that gets nothing)')
+    groups = {m: ([l for l in costs if modality.get(l) == m], int(total * s)) for m, s in shares.items() if s}
+    for m, (layers, part) in groups.items():
+        if part > (full := sum(costs[l] * most[l] for l in layers)): raise ValueError(f'shares: {shares[m]:g} of {total:,} parameters are {part:,} for {m}, more than full rank in all of its {len(layers)} layers, {full:,}; give {m} less, or a smaller budget')
+    return list(groups.values())
 
 # %% ../nbs/14_ranks.ipynb #9863f5dd
 RULES = 'gradient', 'activations', 'quantization', 'uniform'
+
+def listed(batches, by:str) -> list:
+    "Checked: `ValueError` for what is no list of batches"
+    if isinstance(batches, Mapping): raise ValueError('batches: this is one batch; give a list of batches, such as [batch]')
+    batches = [] if batches is None else list(batches)
+    if not batches: raise ValueError(f'batches: the calibration set is empty, and by={by!r} needs one; give a few batches, such as [collator(rows)]')
+    if odd := [i for i, b in enumerate(batches) if not isinstance(b, Mapping)]: raise ValueError(f"batches: number {odd[0]} is a {type(batches[odd[0]]).__name__} and not a dictionary of the model's arguments; give what the collator makes")
+    return batches
 
 def measured_gains(
     layers:dict, # name → layer
@@ -277,16 +302,17 @@ def measured_gains(
     model:nn.Module=None, # that the layers are in
     batches:list|None=None, # for 'gradient' and 'activations'
     original=None, # for 'quantization': the model before it was quantized, or name → weight
-    sketch:int|None=64, # as in `allocate_ranks`
+    sketch:int|None=64, # ranks of a layer that are measured where its whole gradient would be larger; None: always the whole gradient
 ) -> dict: # name → worth of its ranks, falling
     "What each rank of each layer is worth"
     if by == 'uniform': return {n: sum(layer_shape(m)) / torch.arange(1., min(layer_shape(m)) + 1) for n, m in layers.items()} # a parameter is worth 1, 1/2, 1/3 … in every layer
     if by == 'quantization':
         if original is None: raise ValueError("original: by='quantization' compares with the weights from before; give the 16-bit model, or name → weight")
         weight = lambda n: original[n] if isinstance(original, dict) else base_weight(original.get_submodule(n))
-        return {n: destroyed(m, weight(n)).cpu() for n, m in layers.items()}
-    batches = list(batches or [])
-    if not batches: raise ValueError(f'batches: the calibration set is empty, and by={by!r} needs one; give a few batches, such as [collator(rows)]')
+        gains = {n: destroyed(m, weight(n)).cpu() for n, m in layers.items()}
+        if not any(g.any() for g in gains.values()): raise ValueError('original: its weights are exactly those of the model, so nothing was destroyed; give the model from before it was quantized')
+        return gains
+    batches = listed(batches, by)
     kind, share = GradientRecord if by == 'gradient' else InputRecord, (-(-len(batches) // 2), len(batches) // 2)
     with torch.random.fork_rng(devices=[]): # the same sketches every time
         torch.manual_seed(0)
@@ -295,37 +321,60 @@ def measured_gains(
     return {n: falling(r.worth(len(batches) > 1).cpu()) for n, r in records.items()}
 
 # %% ../nbs/14_ranks.ipynb #ee297d0e
+def buy(
+    gains:dict, # layer → what each of its ranks is worth, falling
+    costs:dict, # layer → parameters of one rank
+    most:dict, # layer → the highest rank it can have
+    groups:list, # of (layers, parameters)
+    per:str, # as in `spend`
+) -> tuple[dict,float,list]: # layer → rank; what no allocation can be worth more than; layers that might have got more had more ranks been measured
+    "`spend` in each group"
+    ranks, bound, cut = dict.fromkeys(costs, 0), 0., []
+    for names, total in groups:
+        bought, at_most = spend({n: gains[n] for n in names}, costs, total, per)
+        cut += [n for n, r in bought.items() if r == len(gains[n]) < most[n]]
+        ranks, bound = ranks | bought, bound + at_most
+    return ranks, math.inf if cut else bound, cut
+
+# %% ../nbs/14_ranks.ipynb #ba3a2223
 def allocate_ranks(
     model:nn.Module, # without adapters, in 4 bits or not; not changed
     batches:list|None=None, # a few, as the collator makes them; not needed by 'quantization' and 'uniform'
     budget:float=8, # in `unit`
-    unit:str='rank', # 'parameters', 'bytes' of the saved adapter, or 'rank': as much as if every layer had this rank
+    unit:str='rank', # 'parameters', 'bytes' of the saved weights, or 'rank': as much as if every layer had this rank
     by:str='gradient', # 'gradient', 'activations' (EVA's rule), 'quantization' or 'uniform'
     per:str='parameter', # compare worth per 'parameter', or per 'rank' as EVA does
-    shares:dict|None=None, # modality → share of the budget, by hand; None lets the rule decide
+    shares:dict|None=None, # modality → share of the budget, by hand, adding up to 1; None lets the rule decide
     config:LoRAConfig|None=None, # which layers may get an adapter, and lora_alpha / r; all but the head if None
     original=None, # for 'quantization': the model before it was quantized, or name → weight
-    sketch:int|None=64, # ranks of a layer that are measured where its whole gradient would be larger; None: always the whole gradient
+    sketch:int|None=None, # ranks of a layer that are measured where its whole gradient would be larger; None: 64, and twice as many while a layer gets them all
 ) -> RankAllocation:
     "Share a budget over layers and modalities by what their next rank is worth"
     config = config or LoRAConfig()
     if by not in RULES: raise ValueError(f'by: {by!r} is not known; use {", ".join(map(repr, RULES))}')
     if per not in ('parameter', 'rank'): raise ValueError(f"per: {per!r} is not known; use 'parameter' or 'rank'")
+    if sketch is not None and (isinstance(sketch, bool) or not isinstance(sketch, Integral) or sketch < 1): raise ValueError(f'sketch: {sketch!r} is not a number of ranks; give at least 1, or None')
     if any(isinstance(m, LoRALayer) for m in model.modules()): raise ValueError('model: it has adapters already; allocate ranks before add_lora')
     layers = {n: m for n, m in choose_layers(model, config).items() if not isinstance(m, nn.Embedding)}
     costs, most = {n: sum(layer_shape(m)) for n, m in layers.items()}, {n: min(layer_shape(m)) for n, m in layers.items()}
     total, part = budget_in_parameters(budget, unit, costs, most), modalities(model)
-    groups, gains = shared_out(shares, layers, part), measured_gains(layers, by, model, batches, original, sketch)
-    ranks, bound = dict.fromkeys(layers, 0), 0.
-    for names, share in groups:
-        bought, at_most = spend({n: gains[n] for n in names}, costs, int(total * share), per)
-        ranks, bound = ranks | bought, bound + at_most
-    left, ended = total - sum(ranks[n] * costs[n] for n in ranks), [n for n in ranks if ranks[n] == len(gains[n]) < most[n]]
+    groups, size = shared_out(shares, {n: part.get(n) for n in layers}, costs, most, total), 64 if sketch is None else sketch
+    if by in ('gradient', 'activations'): batches = listed(batches, by)
+    while True:
+        gains = measured_gains(layers, by, model, batches, original, size)
+        ranks, bound, cut = buy(gains, costs, most, groups, per)
+        left = total - sum(ranks[n] * costs[n] for n in ranks)
+        if sketch is not None or not cut: break
+        if left < min(costs[n] for n in cut) and size >= 4 * total / sum(costs.values()) and not any(gains[n][-1] > 0 for n in cut): break
+        size *= 2
     if not any(ranks.values()): raise ValueError(f'budget: {total:,} parameters split by shares buy no rank; give more')
-    if ended and left >= min(costs.values()):
-        raise ValueError(f'sketch: of {ended[0]} only the first {len(gains[ended[0]])} ranks were measured, and the budget pays for more; give a larger sketch, or None')
+    if cut:
+        if left >= min(costs[n] for n in cut):
+            raise ValueError(f'sketch: of {cut[0]} only the first {len(gains[cut[0]])} ranks were measured, and the budget pays for more; give a larger sketch, or None')
+        what = 'sketch: more might be worth having; give a larger sketch, or None' if sketch else 'budget: the last are worth nothing that these batches can tell; give more batches, or a smaller budget'
+        warnings.warn(f'{what} ({len(cut)} of {len(layers)} layers, such as {cut[0]}, got all {ranks[cut[0]]} ranks that were measured)', stacklevel=2)
     others = [n for n, m in model.named_modules() if n not in ranks and adaptable(m) and name_matches(n, [l for l, r in ranks.items() if r])]
-    return RankAllocation(ranks, costs, gains, {n: part.get(n) for n in layers}, total, by if shares is None else f'{by}, shares by hand', bound, config.lora_alpha / config.r, others)
+    return RankAllocation(ranks, costs, gains, {n: part.get(n) for n in layers}, total, by if shares is None else f'{by}, shares by hand', bound, config.lora_alpha / config.r, others, cut)
 
 # %% ../nbs/14_ranks.ipynb #0a5811b5
 def place(name:str) -> tuple: # kind of layer, number of its block
@@ -335,20 +384,21 @@ def place(name:str) -> tuple: # kind of layer, number of its block
 
 def heat_map(
     allocation:RankAllocation,
-    vmax:int|None=None, # rank of the darkest colour
+    vmax:int|None=None, # rank of the darkest colour; the allocation's highest if None
 ):  # → matplotlib's figure
     "Ranks by kind of layer and depth, a picture for each modality"
     import matplotlib.pyplot as plt
-    groups = {}
+    groups, vmax = {}, vmax or max(allocation.ranks.values())
     for l, m in allocation.modality.items(): groups.setdefault(m or 'model', []).append(l)
     grids = {m: (list(dict.fromkeys(place(l)[0] for l in ls)), 1 + max(place(l)[1] for l in ls)) for m, ls in groups.items()}
-    fig, axes = plt.subplots(1, len(groups), figsize=(sum(1.6 + .3 * n for _, n in grids.values()), .6 + .26 * max(len(k) for k, _ in grids.values())),
+    fig, axes = plt.subplots(1, len(groups), figsize=(.8 + sum(1.6 + .3 * n for _, n in grids.values()), .8 + .26 * max(len(k) for k, _ in grids.values())),
                              width_ratios=[1.2 + .3 * n for _, n in grids.values()], squeeze=False, layout='constrained')
     for ax, (m, (kinds, depth)) in zip(axes[0], grids.items()):
         grid = torch.full((len(kinds), depth), float('nan'))
         for l in groups[m]: grid[kinds.index(place(l)[0]), place(l)[1]] = allocation.ranks[l]
-        ax.imshow(grid, cmap='Blues', vmin=0, vmax=vmax or max(allocation.ranks.values()), aspect='auto')
+        image = ax.imshow(grid, cmap='Blues', vmin=0, vmax=vmax, aspect='auto')
         for (i, j), r in {(i, j): grid[i, j].item() for i in range(len(kinds)) for j in range(depth)}.items():
-            if r == r: ax.text(j, i, f'{r:.0f}', ha='center', va='center', fontsize=7, color='white' if r > .6 * (vmax or max(allocation.ranks.values())) else 'black')
-        ax.set(title=m, xticks=range(depth), yticks=range(len(kinds)), yticklabels=kinds); ax.tick_params(labelsize=7)
+            if r == r: ax.text(j, i, f'{r:.0f}', ha='center', va='center', fontsize=7, color='white' if r > .6 * vmax else 'black')
+        ax.set(title=m, xticks=range(depth), yticks=range(len(kinds)), yticklabels=kinds, xlabel='block'); ax.tick_params(labelsize=7)
+    fig.colorbar(image, ax=list(axes[0]), label='rank', fraction=.05)
     return fig
