@@ -71,6 +71,11 @@ def parsed(p, table):
     return a
 
 
+def best(tuned):
+    "The learning rate of the row with the lowest WER, the smaller of two"
+    return min(tuned, key=lambda r: (r['wer'], r['lr']))['lr']
+
+
 @lru_cache
 def drawn(n, seeds, draws):
     "Which seeds each draw has, and how often it has each of n utterances"

@@ -31,7 +31,7 @@ from collections import Counter
 from pathlib import Path
 import torch
 from torch import nn
-from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
+from paired import best, better, development, errors, fingerprint, options, parsed, read, run_once, said
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.linear import NF4Linear
 from qlora_audio.lora import LoRAConfig, add_lora, base_weight, linear_layers
@@ -123,9 +123,6 @@ def one(path, kind, arm, budget, seed, lr, steps, left_out, n_train, n_test):
     wrong, _ = errors(model.eval(), test)
     return dict(wer=sum(wrong) / sum(words), parameters=parameters(trained, arm) if kind != 'base' else 0, calibration_seconds=round(calibration, 1), training_seconds=round(training), seconds=round(time.time() - start),
                 words=words, errors=wrong, ranks=ranks)
-
-
-def best(tuned): return min(tuned, key=lambda r: (r['wer'], r['lr']))['lr']
 
 
 def study(file, path, arms, budgets, seeds, steps, left_out='', lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
