@@ -9,6 +9,15 @@ from qlora_audio.speech import load_base
 from qlora_audio.training import evaluate
 
 
+SPEAKERS = 'george jackson lucas nicolas'.split() # of FSDD, whose recordings the package finds
+
+
+def address(home, kind, split, left_out='', heard=()):
+    "Where the rows of a run are: all of `heard` (everybody), or the others in training and the one left out in the test; who is left out takes no part in tuning"
+    if left_out: heard = [left_out] if split == 'test' and kind != 'tune' else [s for s in SPEAKERS if s != left_out]
+    return f'fsdd:{home}' + (f'?speakers={",".join(heard)}' if heard else '')
+
+
 def development(path, folder):
     "A view of FSDD in which recordings 10 and up are for training and 5 to 9 are the test; the real test recordings are not in it"
     source = Path(path)/'recordings' if (Path(path)/'recordings').is_dir() else Path(path)
@@ -49,6 +58,9 @@ def run_once(file, key, make, fits=lambda row: True):
     return row
 
 
+def without(left_out): return {'left_out': left_out} if left_out else {} # rows of the study on heard speakers do not name it
+
+
 def options(doc, arms, seeds, steps, results, called='arms'):
     "A parser with the options that every study has"
     p = argparse.ArgumentParser(description=doc.split('\n')[0])
@@ -58,6 +70,7 @@ def options(doc, arms, seeds, steps, results, called='arms'):
     p.add_argument('--steps', type=int, default=steps)
     p.add_argument('--threads', type=int, default=1, help='results may differ in the last digits with another number')
     p.add_argument('--results', type=Path, default=results)
+    p.add_argument('--left-out', choices=SPEAKERS, default='', help='train on the other speakers and test on this one')
     for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
     return p
 
@@ -106,3 +119,19 @@ def points(rows, than, draws=10_000):
 
 
 def said(got): return f'{got[0]:.1f} % ({got[1]:.1f} to {got[2]:.1f})' if got else '-'
+
+
+def left_out_table(rows, label, against, what=''):
+    "Markdown: WER of each arm on each speaker who was left out, and on all of them how many errors less than another arm; a seed counts once all have been left out"
+    cells = {}                                                                                                                   # (label, seed) → speaker → row
+    for r in rows:
+        if r.get('left_out') and r['kind'] != 'tune': cells.setdefault((label(r), r['seed']), {})[r['left_out']] = r
+    whole = {k: dict(seed=k[1], words=sum((of[s]['words'] for s in SPEAKERS), []), errors=sum((of[s]['errors'] for s in SPEAKERS), []), of=of) for k, of in cells.items() if len(of) == len(SPEAKERS)}
+    by = {name: [r for (l, _), r in whole.items() if l == name] for name in dict.fromkeys(l for l, _ in whole)}
+    if not by: return []
+    wer = lambda rs: sum(sum(r['errors']) for r in rs) / sum(sum(r['words']) for r in rs)
+    rates = lambda rs: ', '.join(f'{lr:g}' for lr in sorted({r['of'][s]['lr'] for r in rs for s in SPEAKERS}))
+    each = lambda rs: ' | '.join(f"{wer([r['of'][s] for r in rs]):.1%}" for s in SPEAKERS)
+    lines = [f'| {name} | {each(rs)} | {wer(rs):.2%} | '
+             + ' | '.join(said(better(rs, by[other])) if (other := than(name)) in by and other != name else '-' for than in against.values()) + f' | {rates(rs)} | {len(rs)} |' for name, rs in by.items()]
+    return ['', f'Each speaker left out in turn{what}', '', f"| arm | {' | '.join(SPEAKERS)} | all four | {' | '.join(f'fewer errors than {than} (95 %)' for than in against)} | lr | seeds |", '|---' * (len(SPEAKERS) + len(against) + 4) + '|', *lines, '']

@@ -31,7 +31,7 @@ from collections import Counter
 from pathlib import Path
 import torch
 from torch import nn
-from paired import best, better, development, errors, fingerprint, options, parsed, read, run_once, said
+from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.linear import NF4Linear
 from qlora_audio.lora import LoRAConfig, add_lora, base_weight, linear_layers
@@ -41,7 +41,7 @@ from qlora_audio.speech import load_base
 from qlora_audio.training import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-STEPS, BATCH, CALIBRATION, N_TRAIN, N_TEST, SEEDS, BUDGETS, LRS, TUNING_SEED, TUNING_BUDGET, SPEAKERS = 150, 8, 4, 1500, 300, (0, 1, 2, 3, 4), (1., 2., 4.8, 8.), (1e-3, 2e-3, 4e-3, 8e-3), 100, 4.8, 'george jackson lucas nicolas'.split()
+STEPS, BATCH, CALIBRATION, N_TRAIN, N_TEST, SEEDS, BUDGETS, LRS, TUNING_SEED, TUNING_BUDGET = 150, 8, 4, 1500, 300, (0, 1, 2, 3, 4), (1., 2., 4.8, 8.), (1e-3, 2e-3, 4e-3, 8e-3), 100, 4.8
 ARMS = 'uniform', 'rslora', 'gradient', 'activations', 'quantization', 'hand', 'eva', 'adalora'
 SHARED = 'gradient', 'activations', 'quantization', 'hand'
 HAND = dict(encoder=.5, fusion=.25, decoder=.25)
@@ -112,9 +112,7 @@ def one(path, kind, arm, budget, seed, lr, steps, left_out, n_train, n_test):
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         home = development(path, folder) if kind == 'tune' else path
-        heard = ','.join(s for s in SPEAKERS if s != left_out) if left_out else ''
-        sound = lambda speakers, split, n, seed: (lambda d: [d[i] for i in range(len(d))])(load_speech(f'fsdd:{home}' + (f'?speakers={speakers}' if speakers else ''), split, n=n, seed=seed))
-        train, test = sound(heard, 'train', n_train, seed), sound(heard if kind == 'tune' else left_out or '', 'test', n_test, 0)
+        train, test = ([*load_speech(address(home, kind, split, left_out), split, n=n, seed=s)] for split, n, s in (('train', n_train, seed), ('test', n_test, 0)))
     base = load_base(quantize=NF4Config())
     trained, after, model, ranks, calibration = (base, None, base, {}, 0.) if kind == 'base' else adapted(arm, budget, seed, train, steps)
     begun = time.time()
@@ -142,14 +140,14 @@ def study(file, path, arms, budgets, seeds, steps, left_out='', lrs=LRS, n_train
 
 
 def table(rows):
-    "Markdown: for each base, and speaker left out, WER of every arm at every budget, and how many errors less than uniform and than EVA"
+    "Markdown: for each base, WER of every arm at every budget, and how many errors less than uniform and than EVA; then speakers left out"
     out = []
-    for base, left_out in dict.fromkeys((r['base'], r['left_out']) for r in rows):
-        mine = [r for r in rows if (r['base'], r['left_out']) == (base, left_out)]
+    for base in dict.fromkeys(r['base'] for r in rows):
+        mine = [r for r in rows if (r['base'], r['left_out']) == (base, '')]
         runs = [r for r in mine if r['kind'] == 'run']
         size = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
         runs = [r for r in runs if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
-        out += [f'Base {base}' + (f', without {left_out}' if left_out else '') + (f', {size[0][0][0]} steps' if size else ''), '', '| budget, rank | arm | parameters | WER | fewer errors than uniform (95 %) | than eva (95 %) | lr | seeds |', '|---' * 8 + '|']
+        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', '| budget, rank | arm | parameters | WER | fewer errors than uniform (95 %) | than eva (95 %) | lr | seeds |', '|---' * 8 + '|']
         out += [f"| - | none | - | {r['wer']:.1%} | - | - | - | - |" for r in mine if r['kind'] == 'base']
         tuned = [r for r in mine if r['kind'] == 'tune']
         rate = {arm: best(rs) for arm in ARMS if (rs := [r for r in tuned if r['arm'] == arm])}
@@ -172,6 +170,7 @@ def table(rows):
             for budget, arm in sorted({(r['budget'], r['arm']) for r in tuned}, key=lambda k: (k[0], ARMS.index(k[1]))):
                 cells = [next((f"{r['wer']:.1%}" for r in tuned if (r['budget'], r['arm'], r['lr']) == (budget, arm, lr)), '-') for lr in lrs]
                 out.append(f'| {budget:g} | {arm} | {" | ".join(cells)} |')
+        out += left_out_table([r for r in rows if r['base'] == base], lambda r: f"{r['arm']} {r['budget']:g}" if r['arm'] != 'base' else 'none', {other: lambda name, other=other: f'{other} {name.split()[-1]}' for other in ('uniform', 'eva')})
         out.append('')
     return '\n'.join(out)
 
@@ -202,7 +201,6 @@ def smoke(path, arms):
 if __name__ == '__main__':
     p = options(__doc__, ARMS, SEEDS, STEPS, RESULTS)
     p.add_argument('--budgets', nargs='*', type=float, default=BUDGETS, help='ranks that uniform LoRA would have')
-    p.add_argument('--left-out', choices=SPEAKERS, default='')
     a = parsed(p, table)
     if a.smoke: smoke(a.path, a.only)
     elif a.plan: plan(a.path, a.only, a.budgets, a.seeds, a.steps)

@@ -17,6 +17,7 @@ more on as many layers as bring them closest to the parameters of `rank` (`top_u
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three ways, for every arm.
 Tests: recordings 0 to 4, the same utterances four times: clean, uneven rate, bursts of noise, silences. What changes where depends on the row's number alone.
+--left-out SPEAKER trains on the other speakers and tests on that one.
 
 Learning rates. Every arm gets the same effort: each rate of `LRS` once (rslora, whose scaling is four times as large, each of them divided by four), half the steps, seed 100, trained on
 recordings 10 and up, judged by the mean WER of the four conditions on half as many utterances of recordings 5 to 9. Test recordings take no part. The gates' `gain`, `hidden` and `context` are the defaults for all arms, chosen without these data.
@@ -32,7 +33,7 @@ import dataclasses, random, re, statistics, tempfile, time
 from collections import defaultdict
 from pathlib import Path
 import torch
-from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
+from paired import address, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
 from qlora_audio.adapters import adapted_layers
 from qlora_audio.audio import Augment
 from qlora_audio.data import SpeechCollator, load_speech
@@ -85,10 +86,9 @@ def top_up(arm, r):
     return pattern
 
 
-def tests(path, n):
+def tests(where, n):
     "Condition → rows: the same utterances, changed in each of the ways"
-    data = load_speech(f'fsdd:{path}', 'test', n=n, seed=0)
-    rows, out = [data[i] for i in range(len(data))], {}
+    rows, out = [*load_speech(where, 'test', n=n, seed=0)], {}
     for name in TESTS:
         out[name] = []
         for i, row in enumerate(rows):
@@ -98,12 +98,11 @@ def tests(path, n):
     return out
 
 
-def trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test):
+def trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test, left_out=''):
     "→ the model of an arm, trained, and the tests"
     with tempfile.TemporaryDirectory() as folder:
         home = development(path, folder) if kind == 'tune' else path
-        data, test = load_speech(f'fsdd:{home}', 'train', n=n_train, seed=seed), tests(home, n_test)
-        train = [data[i] for i in range(len(data))]
+        train, test = [*load_speech(address(home, kind, 'train', left_out), 'train', n=n_train, seed=seed)], tests(address(home, kind, 'test', left_out), n_test)
     model = load_base(quantize=NF4Config()) if kind == 'base' else make(arm, seed, r, top_up(arm, r))
     if kind != 'base':
         augment = UnevenAugment(**dataclasses.asdict(TUNE_AUGMENT))
@@ -111,10 +110,10 @@ def trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test):
     return model, test
 
 
-def one(path, kind, arm, seed, lr, steps, r=R, n_train=N_TRAIN, n_test=N_TEST):
+def one(path, kind, arm, seed, lr, steps, r=R, n_train=N_TRAIN, n_test=N_TEST, left_out=''):
     "One run as a row"
     start = time.time()
-    model, test = trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test)
+    model, test = trained_on(path, kind, arm, seed, lr, steps, r, n_train, n_test, left_out)
     trained, words = time.time() - start, [len(r['text'].split()) for r in test['clean']]
     wrong = {name: errors(model, rows)[0] for name, rows in test.items()}
     gates = gate_parameters(model)['gates'] if kind != 'base' and ARMS[arm] else 0
@@ -148,24 +147,27 @@ def rank_of(r): return {} if r == R else dict(r=r) # rows of the first rank do n
 
 def watch_gates(file, path, arm, seeds, steps, r=R):
     "A row for each seed that the study has run"
-    for row in [row for row in read(file) if row['base'] == fingerprint() and (row['kind'], row['arm'], row['steps'], row.get('r', R)) == ('run', arm, steps, r) and row['seed'] in seeds]:
+    for row in [row for row in read(file) if row['base'] == fingerprint() and (row['kind'], row['arm'], row['steps'], row.get('r', R), row.get('left_out', '')) == ('run', arm, steps, r, '') and row['seed'] in seeds]:
         key = {k: row[k] for k in ('arm', 'seed', 'lr', 'steps', 'base', 'n_train', 'n_test')} | rank_of(r)
         again = run_once(file, dict(kind='gates') | key, lambda: gates_of(path, arm, row['seed'], row['lr'], row['steps'], r, row['n_train'], row['n_test']))
         if again['errors'] != row['errors']: print(f'seed {row["seed"]}: not the same errors as in its run')
 
 
-def study(file, path, arms, seeds, steps, r=R, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
+def study(file, path, arms, seeds, steps, r=R, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST, left_out=''):
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
     tested = lambda kind: n_test // 2 if kind == 'tune' else n_test
-    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)) | (rank_of(r) if arm != 'base' else {}),
-                                                  lambda: one(path, kind, arm, seed, lr, n, r, n_train, tested(kind)), lambda row: row.get('r', R) == (r if arm != 'base' else R))
+    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)) | (rank_of(r) if arm != 'base' else {}) | without(left_out),
+                                                  lambda: one(path, kind, arm, seed, lr, n, r, n_train, tested(kind), left_out), lambda row: row.get('r', R) == (r if arm != 'base' else R) and row.get('left_out', '') == left_out)
     run('base', 'base', 0, 0., 0)
     for arm in arms:
         tried = [run('tune', arm, TUNING_SEED, lr / 4 if arm == 'rslora' else lr, max(steps // 2, 1)) for lr in lrs]
         chosen[arm] = min(tried, key=lambda r: (statistics.mean(r['wer'].values()), r['lr']))['lr']
     for seed in seeds:
         for arm in arms: run('run', arm, seed, chosen[arm], steps)
+
+
+def together_in(rows, names): return [r | dict(words=[len(names) * w for w in r['words']]) for r in summed([r for r in rows if r['kind'] != 'tune'], names)]
 
 
 def summed(rows, names): return [r | dict(errors=[sum(e) for e in zip(*(r['errors'][n] for n in names), strict=True)]) for r in rows]
@@ -201,9 +203,11 @@ def table(rows):
     "Markdown: for each base, number of steps and rank, WER of every arm on every test, and how much lower than lora's"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
-        mine = [r for r in rows if r['base'] == base]
+        mine = [r for r in rows if r['base'] == base and not r.get('left_out')]
         sizes = dict.fromkeys((r['steps'], r.get('r', R), r['n_train'], r['n_test']) for r in mine if r['kind'] == 'run')
         for size in sizes: lines = of_size(mine, *size); out += [f'Base {base}, {lines[0]}', *lines[1:]]
+        for what, names in (('the three uneven tests', tuple(UNEVEN)), ('the clean test', ('clean',))):
+            out += left_out_table(together_in([r for r in rows if r['base'] == base and r.get('left_out')], names), lambda r: 'none' if r['arm'] == 'base' else r['arm'], {'lora': lambda name: 'lora'}, f': {what}')
     return '\n'.join(out)
 
 
@@ -243,4 +247,4 @@ if __name__ == '__main__':
     if a.gates: watch_gates(a.results, a.path, 'rank', a.seeds, a.steps, a.rank)
     elif a.smoke: smoke(a.path)
     elif a.plan: plan(a.path, a.only, a.seeds, a.steps, a.rank)
-    else: study(a.results, a.path, a.only, a.seeds, a.steps, a.rank)
+    else: study(a.results, a.path, a.only, a.seeds, a.steps, a.rank, left_out=a.left_out)

@@ -14,6 +14,7 @@ The settings of these were fixed before any of these runs, from the notebooks' d
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three uneven ways, for every arm. Tests: recordings 0 to 4, the same
 utterances four times: clean, uneven rate, bursts of noise, silences (as in temporal.py). Ranks are measured on 4, the errors of 4 bits on 8 batches of 8 training utterances.
+--left-out SPEAKER trains on the other speakers and tests on that one.
 
 Learning rates. Every arm gets the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged by the mean WER of the four conditions on half as many utterances of recordings 5 to 9.
 Test recordings take no part.
@@ -27,8 +28,8 @@ import dataclasses, re, statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
-from paired import better, development, errors, fingerprint, options, parsed, read, run_once, said
-from temporal import BATCH, LRS, R, STEPS, TESTS, TUNING_SEED, UnevenAugment, summed, tests
+from paired import address, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
+from temporal import BATCH, LRS, R, STEPS, TESTS, TUNING_SEED, UnevenAugment, summed, tests, together_in
 from qlora_audio.adapters import adapted_layers
 from qlora_audio.data import SpeechCollator, load_speech
 from qlora_audio.frames import forward_flops, select_frames
@@ -71,13 +72,12 @@ def within(parts, batches):
     return dataclasses.replace(plain, rank_pattern=pattern, alpha_pattern={n: 2 * r for n, r in pattern.items()})
 
 
-def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
+def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST, left_out=''):
     "One run as a row"
     start, parts = time.time(), ARMS[arm]
     with tempfile.TemporaryDirectory() as folder:
         home = development(path, folder) if kind == 'tune' else path
-        data, test = load_speech(f'fsdd:{home}', 'train', n=n_train, seed=seed), tests(home, n_test)
-        train = [data[i] for i in range(len(data))]
+        train, test = [*load_speech(address(home, kind, 'train', left_out), 'train', n=n_train, seed=seed)], tests(address(home, kind, 'test', left_out), n_test)
     base = load_base()
     collate = SpeechCollator(base.processor, base.num_audio_tokens)
     batches = [collate(train[i * BATCH:(i + 1) * BATCH]) for i in range(8)]
@@ -97,12 +97,13 @@ def one(path, kind, arm, seed, lr, steps, n_train=N_TRAIN, n_test=N_TEST):
                 test_seconds=round(time.time() - trained), words=words, errors=wrong)
 
 
-def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST):
+def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TEST, left_out=''):
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
     def run(kind, arm, seed, lr, n):
         tested = n_test // 2 if kind == 'tune' else n_test
-        return run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested), lambda: one(path, kind, arm, seed, lr, n, n_train, tested))
+        return run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested) | without(left_out),
+                        lambda: one(path, kind, arm, seed, lr, n, n_train, tested, left_out), lambda row: row.get('left_out', '') == left_out)
     for arm in arms:
         tried = [run('tune', arm, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs]
         chosen[arm] = min(tried, key=lambda r: (statistics.mean(r['wer'].values()), r['lr']))['lr']
@@ -114,7 +115,7 @@ def table(rows):
     "Markdown: for each base, WER of every arm on every test, how much lower than plain's, and operations"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
-        mine = [r for r in rows if r['base'] == base]
+        mine = [r for r in rows if r['base'] == base and not r.get('left_out')]
         runs = [r for r in mine if r['kind'] == 'run']
         sized = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
         runs = [r for r in runs if sized and (r['steps'], r['n_train'], r['n_test']) == sized[0][0]]
@@ -131,6 +132,8 @@ def table(rows):
             out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
             for arm in dict.fromkeys(r['arm'] for r in tuned):
                 out.append(f'| {arm} | ' + ' | '.join(next((f"{statistics.mean(r['wer'].values()):.1%}" for r in tuned if r['arm'] == arm and r['lr'] == lr), '-') for lr in lrs) + ' |')
+        for what, names in (('the three uneven tests', tuple(UNEVEN)), ('the clean test', ('clean',))):
+            out += left_out_table(together_in([r for r in rows if r['base'] == base and r.get('left_out')], names), lambda r: r['arm'], {'plain': lambda name: 'plain'}, f': {what}')
         out.append('')
     return '\n'.join(out)
 
@@ -161,4 +164,4 @@ if __name__ == '__main__':
     a = parsed(options(__doc__, ARMS, SEEDS, STEPS, RESULTS), table)
     if a.smoke: smoke(a.path, a.only)
     elif a.plan: plan(a.path, a.only, a.seeds, a.steps)
-    else: study(a.results, a.path, a.only, a.seeds, a.steps)
+    else: study(a.results, a.path, a.only, a.seeds, a.steps, left_out=a.left_out)
