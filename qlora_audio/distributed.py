@@ -337,7 +337,7 @@ def check_distributed(
     "Run the calls under torchrun, on the CPU with gloo"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', f'--log-dir={folder}', '--redirects=3', '--no-python', sys.executable,
-                   '-c', 'from qlora_audio.distributed import check_worker; check_worker()']
+                   '-c', 'import os; from qlora_audio.distributed import check_worker; check_worker(); os._exit(0)'] # gloo's threads abort a process now and then if Python takes them down
         done = subprocess.run([*command, json.dumps(calls), folder], capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
         if done.returncode: raise RuntimeError(f'{processes} processes: {what_failed(done.stderr, folder)}')
         answers = [json.loads(Path(folder, f'{rank}.json').read_text()) for rank in range(processes)]
