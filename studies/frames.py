@@ -4,6 +4,9 @@
     python studies/frames.py PATH_TO_FSDD --only uniform pool novelty --keep 0.5 --seeds 0
     python studies/frames.py PATH_TO_FSDD --time         # seconds of a pass and of a step with some rules and shares, in turns; wants a quiet machine
     python studies/frames.py PATH_TO_FSDD --confirm --keep 0.5 --only uniform pool uniform+kept pool+kept   # the free half again, on other recordings
+    python studies/frames.py PATH_TO_FSDD --bits 16 --keep 0.5 --halves free --only uniform pool uniform+kept pool+kept   # the same frames, heard in 16 bits
+    python studies/frames.py PATH_TO_FSDD --halves trained --trained-keep 0.333 --only uniform pool   # trained with a third of the frames
+    python studies/frames.py PATH_TO_FSDD --left-out lucas --keep 0.5 --halves free --only uniform pool uniform+kept pool+kept
     python studies/frames.py PATH_TO_FSDD --plan         # measures one step and one test on this machine and says what all of it costs
     python studies/frames.py PATH_TO_FSDD --smoke        # a few steps and rules into a temporary file: rows, resuming, determinism, the table
     python studies/frames.py --table                     # the tables from the runs so far
@@ -11,20 +14,22 @@
 Question. `select_frames` wants half of the frames at a relative loss of at most 1 %, and rules that mind the 4 bits (kept, merged) ahead of the same rule without.
 
 Rules. uniform, random, energy, structure (spectral entropy), flux, novelty: the others are dropped. pool (average pooling), similarity (adjacent merging, A-ToMe's idea), novelty+merge: the others are merged into them.
-similarity+kept, similarity+merged, and uniform and pool with them: minding the 4 bits; with +random, +energy, +flux: as +kept, with random numbers or a cue of the sound for the predicted errors; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
+similarity+kept, similarity+merged, and uniform and pool with them: minding the 4 bits; with +random, +energy, +flux, +importance: as +kept, with random numbers, a cue of the sound, or the same predictor fitted to how much the 16-bit model's loss changes with a frame, in the place of predicted errors; error: those that 4 bits hear worst, others merged into them. learned: a scorer trained with the adapter. Each in both places, between encoder and decoder and before the encoder's
 4-bit layers. ctc: frames to which the encoder's CTC head gives a blank are dropped; the head hears what the encoder makes, so between encoder and decoder only.
 
 Two halves. free: an adapter of rank 16 is trained on all frames, one a seed, and frames are left out afterwards. trained: the adapter is trained with half of the frames left out, from the start.
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker. Test: recordings 0 to 4. Errors are predicted after 8 batches of 8 training utterances: the 4-bit base with its adapter against the 16-bit
 base with the same adapter (trained: without adapters, before training).
+--bits 16 lets the 16-bit base, with the same adapter, hear the frames that were chosen for 4 bits: is it the 4 bits that gain from minding them?
+--left-out SPEAKER trains on the other speakers and tests on that one.
 --confirm trains on recordings 10 and up and tests on 5 to 9 (those that chose the learning rate with all frames, the same for every rule), for rules that were added when the results on the others were known.
 
 Learning rates. The adapter of the free half, and every rule of the trained half, get the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged on recordings 5 to 9. Test recordings take no part.
 
 Evidence. Every row keeps each utterance's errors, the operations counted (`forward_flops`, a mean over the test, as many words as were said), and the seconds of the test on a machine that did other things; times that can be compared come from --time. Intervals: 10,000 paired bootstrap draws of utterances and of seeds, the same for both arms.
 
-Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 23 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 900 tests. trained: 9 rules in 2 places, 72 tuning runs and 90 runs. An hour and an hour and a half on
+Compute plan. free: 5 adapters of STEPS steps of 8 utterances, 4 tuning runs of half that, and tests of N_TEST utterances: 25 rules, one of them in one place, 4 shares, 2 places, 5 seeds, 980 tests. trained: 9 rules in 2 places, 72 tuning runs and 90 runs. An hour and an hour and a half on
 one thread. --plan measures this machine.
 Rows state the fingerprint of the base they were run on, and a table is made for each base.
 """
@@ -33,10 +38,11 @@ from collections import Counter
 from pathlib import Path
 import torch
 from torch import nn
-from paired import best, better, development, errors, fingerprint, options, parsed, read, run_once, said
+from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
 from qlora_audio.adapters import load_adapter, save_adapter
 from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.frames import CUES, forward_flops, select_all, select_frames
+from qlora_audio.encoders import encoder_frames, real_entries
+from qlora_audio.frames import CUES, encoder_layers, forward_flops, frame_errors, put_selector, select_all, select_frames
 from qlora_audio.lora import LoRAConfig, add_lora
 from qlora_audio.quantize import NF4Config
 from qlora_audio.speech import load_base, load_ctc_head
@@ -45,7 +51,7 @@ from qlora_audio.training import TUNE_AUGMENT, finetune
 RESULTS = Path(__file__).with_suffix('.jsonl')
 STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, KEEP, LRS, TUNING_SEED = 150, 8, 1500, 300, (0, 1, 2, 3, 4), (.75, .5, .35, .25), (1e-3, 2e-3, 4e-3, 8e-3), 100
 THINNED = dict(uniform=dict(by='uniform'), pool=dict(by='uniform', mode='merge'), similarity=dict(by='similarity', mode='merge')) # rules that minding is tried on
-MINDING = dict(uniform='kept random energy flux', pool='kept merged random energy flux', similarity='kept merged random')
+MINDING = dict(uniform='kept random energy flux importance', pool='kept merged random energy flux importance', similarity='kept merged random')
 RULES = {r: dict(by=r) for r in ('uniform', 'random', *CUES)} | THINNED | {'error': dict(by='error', mode='merge'), 'novelty+merge': dict(by='novelty', mode='merge')} | {
     f'{rule}+{how}': THINNED[rule] | dict(mind='merge' if how == 'merged' else 'keep') for rule, hows in MINDING.items() for how in hows.split()} | {'ctc': dict(by='ctc'), 'learned': dict(by='learned', mode='merge')}
 TIMED = 'uniform', 'pool', 'similarity', 'similarity+kept'
@@ -58,7 +64,7 @@ def places_of(rule, places): return [p for p in places if not (rule == 'ctc' and
 def minds(rule): return rule in RULES and (RULES[rule].get('mind') or RULES[rule]['by'] == 'error')
 
 
-def sounds(home, split, n, seed): return (lambda d: [d[i] for i in range(len(d))])(load_speech(f'fsdd:{home}', split, n=n, seed=seed))
+def sounds(home, kind, split, n, seed, left_out=''): return [*load_speech(address(home, kind, split, left_out), split, n=n, seed=seed)]
 
 
 def calibration(model, rows): return [SpeechCollator(model.processor, select_all(model).num_audio_tokens)(rows[i * BATCH:(i + 1) * BATCH]) for i in range(8)]
@@ -83,19 +89,40 @@ class Cue(nn.Module):
     def forward(self, cues): return cues[..., self.number]
 
 
+def importance(model, batches, place):
+    "→ (N,) how much the loss changes with each frame, relative to the frame's length: what matters in 16 bits, whatever 4 do to it"
+    found, got = [], {}
+    def grab(module, args, kwargs):
+        got['frames'] = (args[0] if args else kwargs['hidden_states']).detach().requires_grad_()
+        return ((got['frames'], *args[1:]), kwargs) if args else (args, kwargs | dict(hidden_states=got['frames']))
+    handle = (model.fusion if place == 'fusion' else encoder_layers(model.encoder)[0]).register_forward_pre_hook(grab, with_kwargs=True)
+    try:
+        for b in batches:
+            model(**b).loss.backward()
+            lengths = encoder_frames(model.config.audio_config, b['feature_lengths'])
+            frames = got['frames'][:, :int(lengths.max())]
+            found.append((got['frames'].grad[:, :frames.shape[1]].norm(dim=-1) * frames.norm(dim=-1))[real_entries(lengths, frames.shape[1])].detach())
+            model.zero_grad()
+    finally: handle.remove()
+    return torch.cat(found)
+
+
 def select(model, rule, keep, place, original=None, batches=None):
     if rule == 'all': return select_all(model)
     if rule == 'ctc': return select_frames(model, keep, place=place, ctc_head=load_ctc_head(), **RULES[rule])
     select_frames(model, keep, place=place, **RULES[rule], **(dict(original=original, batches=batches) if minds(rule) else {}))
-    if (control := rule.partition('+')[2]) in ('random', *CUES): model.frame_selector.predictor = Noise() if control == 'random' else Cue(control)
+    if (control := rule.partition('+')[2]) == 'importance': # the same predictor of something else
+        cues, _ = frame_errors(model, original, batches, place)
+        model.frame_selector.predictor.fit(cues, importance(original.eval(), batches, place))
+    if control in ('random', *CUES): model.frame_selector.predictor = Noise() if control == 'random' else Cue(control)
     return model
 
 
-def trained(path, kind, rule, keep, place, seed, lr, steps, n_train, n_test, folder=None):
+def trained(path, kind, rule, keep, place, seed, lr, steps, n_train, n_test, folder=None, left_out=''):
     "An adapter trained with a rule, or with all frames, and its test; saved if a folder is given"
     with tempfile.TemporaryDirectory() as view:
         home = development(path, view) if kind == 'tune' else path
-        train, test = sounds(home, 'train', n_train, seed), sounds(home, 'test', n_test, 0)
+        train, test = sounds(home, kind, 'train', n_train, seed, left_out), sounds(home, kind, 'test', n_test, 0, left_out)
     torch.manual_seed(seed)
     model = add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32))
     select(model, rule, keep, place, load_base() if minds(rule) else None, calibration(model, train))
@@ -106,37 +133,39 @@ def trained(path, kind, rule, keep, place, seed, lr, steps, n_train, n_test, fol
     return dict(seconds=round(seconds), **tested(model, test))
 
 
-def free(path, rule, keep, place, seed, folder, n_train, n_test):
-    "The test of a rule on an adapter that was trained on all frames"
-    train, test = sounds(path, 'train', n_train, seed), sounds(path, 'test', n_test, 0)
-    model = load_adapter(load_base(quantize=NF4Config()), folder)
-    select(model, rule, keep, place, load_adapter(load_base(), folder) if minds(rule) else None, calibration(model, train))
+def free(path, rule, keep, place, seed, folder, n_train, n_test, left_out='', bits=4):
+    "The test of a rule on an adapter that was trained on all frames; with 16 bits, the same rule, fitted to 4, chooses for the same adapter on the 16-bit base"
+    train, test = sounds(path, 'free', 'train', n_train, seed, left_out), sounds(path, 'free', 'test', n_test, 0, left_out)
+    model, original = (load_adapter(load_base(quantize=q), folder) for q in (NF4Config(), None))
+    select(model, rule, keep, place, original, calibration(model, train))
+    if bits == 16: model = original if rule == 'all' else put_selector(original, model.frame_selector)
     return tested(model, test)
 
 
-def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('free', 'trained'), lrs=LRS, n_train=N_TRAIN, n_test=N_TEST, data=''):
+def study(file, path, rules, keeps, places, seeds, steps, adapters, halves=('free', 'trained'), lrs=LRS, n_train=N_TRAIN, n_test=N_TEST, data='', left_out='', bits=4, trained_keeps=(.5,)):
     "Adapters on all frames, rules without training, and rules with it; `data` names other recordings than the usual ones"
     base = fingerprint()
-    once = lambda row, make: run_once(file, row | (dict(data=data) if data and row['kind'] != 'tune' else {}), make, lambda r: row['kind'] == 'tune' or r.get('data', '') == data)
+    once = lambda row, make: run_once(file, row | (dict(data=data) if data and row['kind'] != 'tune' else {}) | without(left_out), make, lambda r: (row['kind'] == 'tune' or r.get('data', '') == data) and r.get('left_out', '') == left_out)
     key = lambda kind, rule, keep, place, seed, lr, n: dict(kind=kind, rule=rule, keep=keep, place=place, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=n_test)
-    train = lambda kind, rule, keep, place, seed, lr, n, folder=None: once(key(kind, rule, keep, place, seed, lr, n), lambda: trained(path, kind, rule, keep, place, seed, lr, n, n_train, n_test, folder))
-    rate = lambda rule, place: best(train('tune', rule, 1. if rule == 'all' else .5, place, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs)
+    train = lambda kind, rule, keep, place, seed, lr, n, folder=None: once(key(kind, rule, keep, place, seed, lr, n), lambda: trained(path, kind, rule, keep, place, seed, lr, n, n_train, n_test, folder, left_out))
+    rate = lambda rule, place, keep=1.: best(train('tune', rule, keep, place, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs)
     all_rate = rate('all', '-')
     for seed in seeds:
-        folder = Path(adapters)/f'{base}_{all_rate:g}_{steps}_{n_train}_{seed}{data and "_" + data}'
-        if not folder.exists() and any(r['kind'] == 'trained' and r['rule'] == 'all' and r['seed'] == seed and r['base'] == base and r.get('data', '') == data for r in read(file)): # rows without their adapter: made again, the same
-            trained(path, 'trained', 'all', 1., '-', seed, all_rate, steps, n_train, n_test, folder)
+        folder = Path(adapters)/f'{base}_{all_rate:g}_{steps}_{n_train}_{seed}{data and "_" + data}{left_out and "_without_" + left_out}'
+        if not folder.exists() and any(r['kind'] == 'trained' and r['rule'] == 'all' and r['seed'] == seed and r['base'] == base and (r.get('data', ''), r.get('left_out', '')) == (data, left_out) for r in read(file)): # rows without their adapter: made again, the same
+            trained(path, 'trained', 'all', 1., '-', seed, all_rate, steps, n_train, n_test, folder, left_out)
         train('trained', 'all', 1., '-', seed, all_rate, steps, folder)
-        for rule, keep, place in ((r, k, p) for r in rules if r in FREE and 'free' in halves for k in keeps for p in places_of(r, places)):
-            once(key('free', rule, keep, place, seed, all_rate, steps), lambda: free(path, rule, keep, place, seed, folder, n_train, n_test))
-    for rule, place in ((r, p) for r in rules if r in TRAINED[1:] and 'trained' in halves for p in places_of(r, places)):
-        lr = rate(rule, place)
-        for seed in seeds: train('trained', rule, .5, place, seed, lr, steps)
+        tests = [(r, k, p) for r in rules if r in FREE and 'free' in halves for k in keeps for p in places_of(r, places)]
+        for rule, keep, place in [('all', 1., '-')] * (bits == 16) + tests:
+            once(key('free' if bits == 4 else 'free, 16 bits', rule, keep, place, seed, all_rate, steps), lambda: free(path, rule, keep, place, seed, folder, n_train, n_test, left_out, bits))
+    for rule, place, keep in ((r, p, k) for r in rules if r in TRAINED[1:] and 'trained' in halves for p in places_of(r, places) for k in trained_keeps):
+        lr = rate(rule, place, keep)
+        for seed in seeds: train('trained', rule, keep, place, seed, lr, steps)
 
 
 def timing(file, path, rounds=11):
     "Seconds of a forward pass and of a training step on 8 utterances, every candidate once in each round, in another order each time: a row for each"
-    base, train, every = fingerprint(), sounds(path, 'train', 9 * BATCH, 0), [('all', '-', 1.)] + [(rule, place, keep) for rule in TIMED for place in ('encoder', 'fusion') for keep in (.75, .5, .25)]
+    base, train, every = fingerprint(), sounds(path, 'time', 'train', 9 * BATCH, 0), [('all', '-', 1.)] + [(rule, place, keep) for rule in TIMED for place in ('encoder', 'fusion') for keep in (.75, .5, .25)]
     def measured():
         ready, seconds, rng, original = {}, {c: dict(forward=[], step=[]) for c in every}, random.Random(0), load_base()
         batches = calibration(original, train)
@@ -174,34 +203,37 @@ def control_table(of):
     "Markdown: where predicted errors say what is kept rather, how many errors less than where random numbers or a cue of the sound do"
     lines = []
     for rule, place, keep in ((r, p, k) for r in ('uniform', 'pool', 'similarity') for p in ('encoder', 'fusion') for k in KEEP):
-        cells = [said(better(of('free', place, keep, f'{rule}+kept'), other)) if (other := of('free', place, keep, f'{rule}{control}')) else '-' for control in ('', '+random', '+energy', '+flux')]
+        cells = [said(better(of('free', place, keep, f'{rule}+kept'), other)) if (other := of('free', place, keep, f'{rule}{control}')) else '-' for control in ('', '+random', '+energy', '+flux', '+importance')]
         if set(cells) != {'-'}: lines.append(f"| {place} | {keep:.0%} | {rule} | {' | '.join(cells)} |")
-    return ['', 'Keeping by predicted errors (`+kept`), fewer errors (95 %) than', '', '| place | kept | rule | the rule alone | random numbers | energy | flux |', '|---' * 7 + '|', *lines] if lines else []
+    return ['', 'Keeping by predicted errors (`+kept`), fewer errors (95 %) than', '', '| place | kept | rule | the rule alone | random numbers | energy | flux | importance in 16 bits |', '|---' * 8 + '|', *lines] if lines else []
 
 
 def table(rows):
     "Markdown: for each base, WER and operations of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
     out = []
     for base, data in dict.fromkeys((r['base'], r.get('data', '')) for r in rows):
-        mine = [r for r in rows if (r['base'], r.get('data', '')) == (base, data) and r['kind'] not in ('tune', 'time')]
+        left_out, heard = [r for r in rows if r['base'] == base and r.get('left_out')], [r for r in rows if not r.get('left_out')]
+        mine = [r for r in heard if (r['base'], r.get('data', '')) == (base, data) and r['kind'] not in ('tune', 'time')]
         size = Counter((r['steps'], r['n_train'], r['n_test']) for r in mine).most_common(1)
         mine = [r for r in mine if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
-        every = [r for r in mine if r['rule'] == 'all']
-        out += [f'Base {base}' + (data and f', tested on {data}') + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else ''), '',
+        whole = {bits: [r for r in mine if r['rule'] == 'all' and r['kind'].endswith('16 bits') == (bits == 16)] for bits in (4, 16)}
+        every = whole[4]
+        out += [f'Base {base}' + (data and f', tested on {data}') + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else '') + (f'; on 16 bits {statistics.mean(r["wer"] for r in whole[16]):.2%}' if whole[16] else ''), '',
                 '| training | place | kept | rule | WER | operations | fewer errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 10 + '|']
         of = lambda *k: [r for r in mine if (r['kind'], r['place'], r['keep'], r['rule']) == k]
         for kind, place, keep, rule in sorted({(r['kind'], r['place'], r['keep'], r['rule']) for r in mine if r['rule'] != 'all'}, key=lambda k: (k[0], k[1], -k[2], list(RULES).index(k[3]))):
             rs, plain = of(kind, place, keep, rule), of(kind, place, keep, rule.partition('+')[0]) if minds(rule) and '+' in rule else None
-            against = [said(better(rs, other)) if other else '-' for other in (every, rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
+            against = [said(better(rs, other)) if other else '-' for other in (whole[16 if kind.endswith('16 bits') else 4], rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
             share = f"{statistics.median(r['gflops'] for r in rs) / statistics.median(r['gflops'] for r in every):.0%}" if every else '-'
             out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share} | {' | '.join(against)} | {len(rs)} |")
         out += control_table(of)
-        if timed := [r for r in rows if not data and r['base'] == base and r['kind'] == 'time']: out += time_table(timed)
-        if tuned := [r for r in rows if not data and r['base'] == base and r['kind'] == 'tune']:
+        if timed := [r for r in heard if not data and r['base'] == base and r['kind'] == 'time']: out += time_table(timed)
+        if tuned := [r for r in heard if not data and r['base'] == base and r['kind'] == 'tune']:
             lrs = sorted({r['lr'] for r in tuned})
-            out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| place | rule | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 2) + '|']
-            for place, rule in dict.fromkeys((r['place'], r['rule']) for r in tuned):
-                out.append(f'| {place} | {rule} | ' + ' | '.join(next((f"{r['wer']:.1%}" for r in tuned if (r['place'], r['rule'], r['lr']) == (place, rule, lr)), '-') for lr in lrs) + ' |')
+            out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| place | kept | rule | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 3) + '|']
+            for place, keep, rule in dict.fromkeys((r['place'], r['keep'], r['rule']) for r in tuned):
+                out.append(f'| {place} | {keep:.0%} | {rule} | ' + ' | '.join(next((f"{r['wer']:.1%}" for r in tuned if (r['place'], r['keep'], r['rule'], r['lr']) == (place, keep, rule, lr)), '-') for lr in lrs) + ' |')
+        if not data: out += left_out_table(left_out, lambda r: 'all frames' if r['rule'] == 'all' else f"{r['place']} {r['keep']:.0%} {r['rule']}", {'all frames': lambda name: 'all frames', 'uniform': lambda name: f'{name.rpartition(" ")[0]} uniform', 'the rule without minding': lambda name: name.partition('+')[0]})
         out.append('')
     return '\n'.join(out)
 
@@ -236,6 +268,8 @@ if __name__ == '__main__':
     p.add_argument('--places', nargs='*', choices=('fusion', 'encoder'), default=('fusion', 'encoder'))
     p.add_argument('--halves', nargs='*', choices=('free', 'trained'), default=('free', 'trained'))
     p.add_argument('--adapters', type=Path, default=Path('runs/frames'), help='where adapters trained on all frames are kept')
+    p.add_argument('--trained-keep', nargs='*', type=float, default=(.5,), help='shares of the frames, with training')
+    p.add_argument('--bits', type=int, choices=(4, 16), default=4, help='16: what is chosen for 4 bits, heard in 16, without training')
     for flag in ('time', 'confirm'): p.add_argument(f'--{flag}', action='store_true')
     a = parsed(p, table)
     if a.time: timing(a.results, a.path)
@@ -243,4 +277,4 @@ if __name__ == '__main__':
     elif a.plan: plan(a.path, a.only, a.keep, a.places, a.seeds, a.steps)
     elif a.confirm:
         with tempfile.TemporaryDirectory() as view: study(a.results, development(a.path, view), a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, ('free',), data='recordings 5 to 9')
-    else: study(a.results, a.path, a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, a.halves)
+    else: study(a.results, a.path, a.only, a.keep, a.places, a.seeds, a.steps, a.adapters, a.halves, left_out=a.left_out, bits=a.bits, trained_keeps=a.trained_keep)
