@@ -13,7 +13,7 @@ __all__ = ['OPTIMIZERS', 'PAGE_BYTES', 'FULL_FINETUNING', 'MODEL_CLASSES', 'PART
            'ranks_of', 'scaled', 'Step', 'design', 'fit_step', 'whisper_config', 'voxtral_config', 'granite_config',
            'Source', 'source', 'known_config', 'find_config', 'Counts', 'count_setup', 'remembered', 'card_bytes',
            'spell', 'Plan', 'check_size', 'units_of', 'check_request', 'check_positions', 'check_base', 'fullest',
-           'plan', 'largest', 'or_not', 'stacked_bars', 'held', 'measured_peak', 'real_model', 'compare',
+           'largest', 'or_not', 'plan', 'stacked_bars', 'held', 'measured_peak', 'real_model', 'compare',
            'small_models', 'check_plans']
 
 # %% ../nbs/16_memory.ipynb #16000003
@@ -607,6 +607,7 @@ def known_config(name:str) -> PreTrainedConfig:
     settings = dict(KNOWN[name])
     return CONFIG_MAPPING[settings.pop('model_type')](**settings)
 
+# %% ../nbs/16_memory.ipynb #eef97954
 BUILT_IN = Path(linear.__file__).parent/'base'
 
 def find_config(
@@ -775,6 +776,20 @@ def fullest(
     update = dict.fromkeys(PARTS, 0) | dict(gradients=gradients, activations=arithmetic)
     return max(peak, update, key=lambda p: sum(p.values()))
 
+# %% ../nbs/16_memory.ipynb #092bd214
+def largest(fits:Callable, low:int, high:int) -> int: # 0 if not even `low` does
+    "The largest whole number for which `fits` holds, by bisection"
+    if not fits(low): return 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+def or_not(test:Callable) -> bool:
+    "Whether it fits; what is impossible does not"
+    try: return test().fits
+    except ValueError: return False
+
 # %% ../nbs/16_memory.ipynb #16000055
 def plan(
     model=None, # a config, a model, a folder, a config.json, or a name in `KNOWN`; the built-in base if None
@@ -816,19 +831,6 @@ def plan(
     return Plan(name, room, parts, base, adapters, counts.parameters, tokens, base['16 bits'] / disk, given)
 
 # %% ../nbs/16_memory.ipynb #16000056
-def largest(fits:Callable, low:int, high:int) -> int: # 0 if not even `low` does
-    "The largest whole number for which `fits` holds, by bisection"
-    if not fits(low): return 0
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
-
-def or_not(test:Callable) -> bool:
-    "Whether it fits; what is impossible does not"
-    try: return test().fits
-    except ValueError: return False
-
 class Plan(Plan):
     "What a training step holds at its fullest moment, whether a card has room for it, and for how much more"
     def largest_batch(self, card:str|None=None) -> int: # 0 if not even one recording fits
