@@ -17,7 +17,7 @@ more on as many layers as bring them closest to the parameters of `rank` (`top_u
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three ways, for every arm.
 Tests: recordings 0 to 4, the same utterances four times: clean, uneven rate, bursts of noise, silences. What changes where depends on the row's number alone.
---left-out SPEAKER trains on the other speakers and tests on that one.
+--left-out SPEAKER trains on the other speakers and tests on that one, at the learning rates that were chosen with all of them.
 
 Learning rates. Every arm gets the same effort: each rate of `LRS` once (rslora, whose scaling is four times as large, each of them divided by four), half the steps, seed 100, trained on
 recordings 10 and up, judged by the mean WER of the four conditions on half as many utterances of recordings 5 to 9. Test recordings take no part. The gates' `gain`, `hidden` and `context` are the defaults for all arms, chosen without these data.
@@ -157,8 +157,9 @@ def study(file, path, arms, seeds, steps, r=R, lrs=LRS, n_train=N_TRAIN, n_test=
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
     tested = lambda kind: n_test // 2 if kind == 'tune' else n_test
-    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)) | (rank_of(r) if arm != 'base' else {}) | without(left_out),
-                                                  lambda: one(path, kind, arm, seed, lr, n, r, n_train, tested(kind), left_out), lambda row: row.get('r', R) == (r if arm != 'base' else R) and row.get('left_out', '') == left_out)
+    out = lambda kind: '' if kind == 'tune' else left_out
+    run = lambda kind, arm, seed, lr, n: run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested(kind)) | (rank_of(r) if arm != 'base' else {}) | without(out(kind)),
+                                                  lambda: one(path, kind, arm, seed, lr, n, r, n_train, tested(kind), out(kind)), lambda row: row.get('r', R) == (r if arm != 'base' else R) and row.get('left_out', '') == out(kind))
     run('base', 'base', 0, 0., 0)
     for arm in arms:
         tried = [run('tune', arm, TUNING_SEED, lr / 4 if arm == 'rslora' else lr, max(steps // 2, 1)) for lr in lrs]

@@ -14,7 +14,7 @@ The settings of these were fixed before any of these runs, from the notebooks' d
 
 Data. Connected digits of one to five, all speakers. Training: recordings 5 and up of each digit and speaker; half of the rows are changed by one of the three uneven ways, for every arm. Tests: recordings 0 to 4, the same
 utterances four times: clean, uneven rate, bursts of noise, silences (as in temporal.py). Ranks are measured on 4, the errors of 4 bits on 8 batches of 8 training utterances.
---left-out SPEAKER trains on the other speakers and tests on that one.
+--left-out SPEAKER trains on the other speakers and tests on that one, at the learning rates that were chosen with all of them.
 
 Learning rates. Every arm gets the same effort: each rate of `LRS` once, half the steps, seed 100, trained on recordings 10 and up, judged by the mean WER of the four conditions on half as many utterances of recordings 5 to 9.
 Test recordings take no part.
@@ -101,9 +101,9 @@ def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TES
     "Learning rates, then every arm seed by seed"
     base, chosen = fingerprint(), {}
     def run(kind, arm, seed, lr, n):
-        tested = n_test // 2 if kind == 'tune' else n_test
-        return run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested) | without(left_out),
-                        lambda: one(path, kind, arm, seed, lr, n, n_train, tested, left_out), lambda row: row.get('left_out', '') == left_out)
+        tested, out = (n_test // 2, '') if kind == 'tune' else (n_test, left_out)
+        return run_once(file, dict(kind=kind, arm=arm, seed=seed, lr=lr, steps=n, base=base, n_train=n_train, n_test=tested) | without(out),
+                        lambda: one(path, kind, arm, seed, lr, n, n_train, tested, out), lambda row: row.get('left_out', '') == out)
     for arm in arms:
         tried = [run('tune', arm, TUNING_SEED, lr, max(steps // 2, 1)) for lr in lrs]
         chosen[arm] = min(tried, key=lambda r: (statistics.mean(r['wer'].values()), r['lr']))['lr']
