@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
-from transformers.core_model_loading import ConversionOps
+from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
@@ -442,10 +442,14 @@ class ReadWeight(ConversionOps):
 class NF4Quantizer(HfQuantizer):
     "What transformers asks when a model is loaded with `quantization_config=NF4Config()`, or from a folder that says so"
     requires_calibration = False
-    serialized_names = {'weight': ['weight', 'weight.absmax', 'weight.quant_map', 'weight.nested_absmax', 'weight.nested_quant_map', 'weight.quant_state.bitsandbytes__nf4']}
+    serialized_names = {'weight': ['weight.absmax', 'weight.quant_map', 'weight.nested_absmax', 'weight.nested_quant_map', 'weight.quant_state.bitsandbytes__nf4', 'weight']} # the shortest last: older versions of transformers take the first that fits
     quantized_element_size = 0.52 # bytes; what `device_map='auto'` counts with
 
-    def _process_model_before_weight_loading(self, model, **kwargs): put_skeletons(model, self.quantization_config)
+    def _process_model_before_weight_loading(self, model, **kwargs):
+        put_skeletons(model, self.quantization_config)
+        if not self.pre_quantized: # older versions of transformers cast what they read to what is there
+            for m in model.modules():
+                if isinstance(m, NF4Linear): m.weight = nn.Parameter(m.weight.to(m.weight_dtype), requires_grad=False)
     def _process_model_after_weight_loading(self, model, **kwargs):
         if self.pre_quantized and not any(isinstance(m, NF4Linear) for m in model.modules()): # every weight was whole
             self.remove_quantization_config(model)
@@ -456,6 +460,7 @@ class NF4Quantizer(HfQuantizer):
         return name == 'weight' and isinstance(model.get_submodule(parent), NF4Linear)
     def get_quantize_ops(self): return QuantizeWeight(self)
     def get_load_operations(self): return dict(deserialize=ReadWeight)
+    def get_weight_conversions(self): return [WeightConverter(self.serialized_names['weight'], 'weight', [ReadWeight(self)])] if self.pre_quantized else [] # the same, for older versions of transformers
     def is_serializable(self): return True
     @property
     def is_trainable(self): return True
