@@ -447,9 +447,8 @@ class NF4Quantizer(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model, **kwargs):
         put_skeletons(model, self.quantization_config)
-        if not self.pre_quantized: # older versions of transformers cast what they read to what is there
-            for m in model.modules():
-                if isinstance(m, NF4Linear): m.weight = nn.Parameter(m.weight.to(m.weight_dtype), requires_grad=False)
+        for m in model.modules(): # older versions of transformers cast whole weights to what is there
+            if isinstance(m, NF4Linear): m.weight = nn.Parameter(m.weight.to(m.weight_dtype), requires_grad=False)
     def _process_model_after_weight_loading(self, model, **kwargs):
         if self.pre_quantized and not any(isinstance(m, NF4Linear) for m in model.modules()): # every weight was whole
             self.remove_quantization_config(model)
