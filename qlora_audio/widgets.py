@@ -326,7 +326,10 @@ def draw_sound(
     if seen.ndim == 1: ax.plot(np.linspace(0, seconds, len(seen)), seen, lw=.5); ax.set(ylabel='amplitude')
     else: ax.imshow(seen, origin='lower', aspect='auto', extent=(0, seconds, 0, len(seen)), interpolation='nearest'); ax.set(ylabel='mel band')
     if kept is not None: ax.vlines(kept * seconds, 1, 1.07, transform=ax.get_xaxis_transform(), color='C3', lw=1, clip_on=False)
-    if gate is not None: (beside := ax.twinx()).set(ylabel='gate', ylim=(0, 2), xlim=(0, seconds)); beside.plot((np.arange(len(gate)) + .5) * seconds / len(gate), gate, 'w-', lw=1.5)
+    if gate is not None:
+        beside = ax.twinx()
+        beside.set(ylabel='gate', ylim=(0, 2), xlim=(0, seconds))
+        beside.plot((np.arange(len(gate)) + .5) * seconds / len(gate), gate, 'w-', lw=1.5)
     return figure
 
 def four_lines(
