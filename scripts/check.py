@@ -5,7 +5,8 @@ from pathlib import Path
 
 here = Path(__file__).resolve().parent.parent
 bin_ = Path(sys.executable).parent
-notebooks = sorted(p for p in (here/'nbs').glob('*.ipynb') if not sys.argv[1:] or p.stem in sys.argv[1:])
+pages = sorted(p for p in (here/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+notebooks = [p for p in pages if not sys.argv[1:] or p.stem in sys.argv[1:]]
 failed, passed = [], []
 
 def run(*argv, cwd=here, **env):
@@ -64,16 +65,16 @@ def anchors(text):
 
 def links():
     "Relative links of all pages lead somewhere, and the sidebar has every notebook once"
-    pages = {p: '\n\n'.join(cells(p, 'markdown')) for p in sorted((here/'nbs').glob('*.ipynb'))} | {p: p.read_text(encoding='utf-8') for p in sorted(here.glob('*.md'))}
+    texts = {p: '\n\n'.join(cells(p, 'markdown')) for p in pages} | {p: p.read_text(encoding='utf-8') for p in sorted(here.glob('*.md'))}
     broken = []
-    for page, text in pages.items():
+    for page, text in texts.items():
         for target in re.findall(r'(?<!`)\[[^\]\n]*\]\(([^()\s]+)\)', re.sub(r'```.*?```|`[^`\n]*`(?!\])', '', text, flags=re.S)):
             file, _, anchor = target.partition('#')
             to = page if not file else page.parent/file
             if re.match(r'\w+:', target): continue
-            if not to.exists() or anchor and to.resolve() in {p.resolve() for p in pages} and anchor not in anchors(pages[to.resolve()]): broken.append(f'{page.relative_to(here)}: {target}')
-    listed = re.findall(r'[\w-]+\.ipynb', (here/'_quarto.yml').read_text(encoding='utf-8'))
-    broken += [f'_quarto.yml: {n}' for n in sorted({*listed} ^ {p.name for p in pages if p.suffix == '.ipynb'} | {n for n in listed if listed.count(n) > 1})]
+            if not to.exists() or anchor and to.resolve() in {p.resolve() for p in texts} and anchor not in anchors(texts[to.resolve()]): broken.append(f'{page.relative_to(here)}: {target}')
+    listed = re.findall(r'[\w/-]+\.ipynb', (here/'_quarto.yml').read_text(encoding='utf-8'))
+    broken += [f'_quarto.yml: {n}' for n in sorted({*listed} ^ {p.relative_to(here/'nbs').as_posix() for p in pages} | {n for n in listed if listed.count(n) > 1})]
     report('links lead somewhere, and the sidebar has every notebook', not broken, 'these do not: ' + ', '.join(broken))
 
 PARTS = '''
@@ -111,7 +112,7 @@ def package_builds():
         if not ok: return
         wheel = next((Path(d)/'dist').glob('*.whl'))
         venv.create(Path(d)/'empty', with_pip=True)
-        python, size = Path(d)/'empty'/'bin'/'python', 'from qlora_audio.speech import load_base; print(load_base().num_parameters())'
+        python, size = Path(d)/'empty'/'bin'/'python', 'from qlora_audio.tools.base import load_base; print(load_base().num_parameters())'
         ok, out = run(python, '-m', 'pip', 'install', '--quiet', wheel)
         if ok: ok, out = run(python.parent/'qlora_audio', '--help', cwd=d)
         if ok: ok, out = run(python, '-c', size, cwd=d)

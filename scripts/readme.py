@@ -9,7 +9,7 @@ def readme(notebook: Path) -> str:
     parts = []
     for cell in json.loads(notebook.read_text(encoding='utf-8'))['cells']:
         source = ''.join(cell['source'])
-        if cell['cell_type'] == 'markdown': parts.append(re.sub(r'\]\((\d\d_\w+\.ipynb|images/[\w.-]+)\)', r'](nbs/\1)', source))
+        if cell['cell_type'] == 'markdown': parts.append(re.sub(r'\]\(((?:\w+/)*\w+\.ipynb(?:#[\w-]+)?|images/[\w.-]+)\)', r'](nbs/\1)', source))
         elif cell['cell_type'] == 'code' and source.strip() and not re.search(r'^#\|\s*(hide|default_exp|export)', source, re.M):
             parts.append(f'```python\n{source}\n```')
             for out in cell.get('outputs', []):

@@ -1,4 +1,4 @@
-"""The boards of `qlora_audio.widgets` in JupyterLab, driven in a headless browser: `python scripts/widgets_browser.py`
+"""The boards of `qlora_audio.tools.widgets` in JupyterLab, driven in a headless browser: `python scripts/widgets_browser.py`
 
 Starts JupyterLab on 127.0.0.1 in a temporary folder, opens a notebook with a cell for each board, and does what a person would: drags a slider, picks, uploads and records a clip,
 starts a run, stops it, goes on. After each act its effect is read back from the page. It needs playwright (`pip install playwright`) and a Chromium or Chrome, which it looks for or is
@@ -14,12 +14,15 @@ BROWSERS = 'chromium chromium-browser google-chrome google-chrome-stable'.split(
 SETUP = '''
 import logging, time, warnings; logging.disable(logging.WARNING); warnings.simplefilter('ignore')
 import soundfile, torch
-from qlora_audio.widgets import FourWays, Listen, TrainLive, nf4_explorer
-from qlora_audio.adapters import save_adapter
-from qlora_audio.lora import LoRAConfig, add_lora
-from qlora_audio.quantize import NF4Config, quantize_model
-from qlora_audio.speech import load_base, load_synthetic
-from qlora_audio.training import QLoRAArguments, QLoRATrainer, Small, small_batch, trainable_state
+from qlora_audio.tools.widgets import FourWays, Listen, TrainLive, nf4_explorer
+from qlora_audio.adapters.saving import save_adapter
+from qlora_audio.adapters.targets import LoRAConfig, add_lora
+from qlora_audio.models.quantize import NF4Config, quantize_model
+from qlora_audio.tools.base import load_base
+from qlora_audio.tools.speech import load_synthetic
+from qlora_audio.training.trainer import QLoRAArguments, QLoRATrainer
+from qlora_audio.bench.crash import Small, small_batch
+from qlora_audio.training.checkpoints import trainable_state
 
 torch.manual_seed(0)
 model = add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=8))
@@ -44,12 +47,12 @@ def run(folder):
 print('ready')
 '''
 SAME = '''
-from qlora_audio.training import Progress
+from qlora_audio.training.trainer import Progress
 straight = run('straight'); straight.remove_callback(Progress); straight.train()
 pairs = zip(trainable_state(straight.model).values(), trainable_state(live.trainer.model).values())
 print('equal to a run that was never stopped:', all(torch.equal(a, b) for a, b in pairs))
 '''
-CELLS = dict(setup=SETUP, nf4='nf4_explorer()', memory='from qlora_audio.widgets import memory_planner; memory_planner()', listen="Listen(FourWays('adapter'), clips)", train="live = TrainLive(run('stopped')); live", same=SAME)
+CELLS = dict(setup=SETUP, nf4='nf4_explorer()', memory='from qlora_audio.tools.widgets import memory_planner; memory_planner()', listen="Listen(FourWays('adapter'), clips)", train="live = TrainLive(run('stopped')); live", same=SAME)
 
 
 def find_browser(): return next(filter(None, map(shutil.which, BROWSERS)), None)

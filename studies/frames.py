@@ -41,15 +41,16 @@ from pathlib import Path
 import torch
 from torch import nn
 from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
-from qlora_audio.adapters import load_adapter, save_adapter
-from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.encoders import encoder_frames, real_entries
-from qlora_audio.frames import CUES, encoder_layers, forward_flops, frame_errors, put_selector, select_all, select_frames
-from qlora_audio.lora import LoRAConfig, add_lora
-from qlora_audio.quantize import NF4Config
-from qlora_audio.speech import load_base, load_ctc_head
-from qlora_audio.temporal import UNEVEN
-from qlora_audio.training import TUNE_AUGMENT, finetune
+from qlora_audio.adapters.saving import load_adapter, save_adapter
+from qlora_audio.models.audio_text import SpeechCollator
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.models.encoders import encoder_frames, real_entries
+from qlora_audio.strategies.frames import CUES, encoder_layers, forward_flops, frame_errors, put_selector, select_all, select_frames
+from qlora_audio.adapters.targets import LoRAConfig, add_lora
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.tools.base import load_base, load_ctc_head
+from qlora_audio.strategies.temporal import UNEVEN
+from qlora_audio.training.loop import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, KEEP, LRS, TUNING_SEED = 150, 8, 1500, 300, (0, 1, 2, 3, 4), (.75, .5, .35, .25), (1e-3, 2e-3, 4e-3, 8e-3), 100

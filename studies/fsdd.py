@@ -10,11 +10,12 @@ import argparse, functools, json, math, statistics, time
 from pathlib import Path
 import torch
 from paired import SPEAKERS, fingerprint, read
-from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.lora import LoRAConfig, add_lora, count_parameters
-from qlora_audio.quantize import NF4Config
-from qlora_audio.speech import load_base
-from qlora_audio.training import TUNE_AUGMENT, evaluate, finetune
+from qlora_audio.models.audio_text import SpeechCollator
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.adapters.targets import LoRAConfig, add_lora, count_parameters
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.tools.base import load_base
+from qlora_audio.training.loop import TUNE_AUGMENT, evaluate, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 JOINT, SEEDS, NOBODY = 'george,jackson,nicolas', (0, 1, 2), 'nobody'

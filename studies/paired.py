@@ -3,10 +3,10 @@ import argparse, datetime, json, os, platform, time
 from functools import lru_cache
 from pathlib import Path
 import torch, torchaudio.functional as AF
-from qlora_audio.adapters import base_fingerprint, quantized_fingerprint
-from qlora_audio.quantize import NF4Config
-from qlora_audio.speech import load_base
-from qlora_audio.training import evaluate
+from qlora_audio.adapters.saving import base_fingerprint, quantized_fingerprint
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.tools.base import load_base
+from qlora_audio.training.loop import evaluate
 
 
 SPEAKERS = 'george jackson lucas nicolas'.split() # of FSDD, whose recordings the package finds

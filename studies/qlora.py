@@ -27,14 +27,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, points, read, run_once, said, without
-from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.double_quant import dequantize_absmax, quantize_absmax
-from qlora_audio.linear import NF4Linear
-from qlora_audio.lora import LoRAConfig, add_lora, base_weight, count_parameters
-from qlora_audio.nf4 import NF4_CODE
-from qlora_audio.quantize import NF4Config, byte_report, layers_to_quantize
-from qlora_audio.speech import load_base
-from qlora_audio.training import TUNE_AUGMENT, finetune
+from qlora_audio.models.audio_text import SpeechCollator
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.bits.double_quant import dequantize_absmax, quantize_absmax
+from qlora_audio.bits.linear import NF4Linear
+from qlora_audio.adapters.targets import LoRAConfig, add_lora, count_parameters
+from qlora_audio.adapters.lora import base_weight
+from qlora_audio.bits.nf4 import NF4_CODE
+from qlora_audio.models.quantize import NF4Config, byte_report, layers_to_quantize
+from qlora_audio.tools.base import load_base
+from qlora_audio.training.loop import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 200, 16, 1500, 300, tuple(range(10)), (1e-3, 2e-3, 4e-3, 8e-3), 100

@@ -32,13 +32,15 @@ from pathlib import Path
 import torch
 from torch import nn
 from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said
-from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.linear import NF4Linear
-from qlora_audio.lora import LoRAConfig, add_lora, base_weight, linear_layers
-from qlora_audio.quantize import NF4Config, put
-from qlora_audio.ranks import allocate_ranks
-from qlora_audio.speech import load_base
-from qlora_audio.training import TUNE_AUGMENT, finetune
+from qlora_audio.models.audio_text import SpeechCollator
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.bits.linear import NF4Linear
+from qlora_audio.adapters.targets import LoRAConfig, add_lora, linear_layers
+from qlora_audio.adapters.lora import base_weight
+from qlora_audio.models.quantize import NF4Config, put
+from qlora_audio.strategies.ranks import allocate_ranks
+from qlora_audio.tools.base import load_base
+from qlora_audio.training.loop import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 STEPS, BATCH, CALIBRATION, N_TRAIN, N_TEST, SEEDS, BUDGETS, LRS, TUNING_SEED, TUNING_BUDGET = 150, 8, 4, 1500, 300, (0, 1, 2, 3, 4), (1., 2., 4.8, 8.), (1e-3, 2e-3, 4e-3, 8e-3), 100, 4.8

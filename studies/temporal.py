@@ -34,14 +34,15 @@ from collections import defaultdict
 from pathlib import Path
 import torch
 from paired import address, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
-from qlora_audio.adapters import adapted_layers
-from qlora_audio.audio import Augment
-from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.lora import LoRAConfig, add_lora, count_parameters
-from qlora_audio.quantize import NF4Config
-from qlora_audio.speech import load_base
-from qlora_audio.temporal import UNEVEN, TemporalConfig, add_temporal_lora, gate_parameters
-from qlora_audio.training import TUNE_AUGMENT, finetune
+from qlora_audio.adapters.saving import adapted_layers
+from qlora_audio.sound.augment import Augment
+from qlora_audio.models.audio_text import SpeechCollator
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.adapters.targets import LoRAConfig, add_lora, count_parameters
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.tools.base import load_base
+from qlora_audio.strategies.temporal import UNEVEN, TemporalConfig, add_temporal_lora, gate_parameters
+from qlora_audio.training.loop import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 R, STEPS, BATCH, N_TRAIN, N_TEST, SEEDS, LRS, TUNING_SEED = 16, 150, 8, 1500, 200, (0, 1, 2, 3, 4), (1e-3, 2e-3, 4e-3, 8e-3), 100

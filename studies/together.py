@@ -30,15 +30,16 @@ from pathlib import Path
 import torch
 from paired import address, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
 from temporal import BATCH, LRS, R, STEPS, TESTS, TUNING_SEED, UnevenAugment, summed, tests, together_in
-from qlora_audio.adapters import adapted_layers
-from qlora_audio.data import SpeechCollator, load_speech
-from qlora_audio.frames import forward_flops, select_frames
-from qlora_audio.lora import LoRAConfig, add_lora, count_parameters
-from qlora_audio.quantize import NF4Config
-from qlora_audio.ranks import allocate_ranks
-from qlora_audio.speech import load_base
-from qlora_audio.temporal import UNEVEN, TemporalConfig, add_temporal_lora
-from qlora_audio.training import TUNE_AUGMENT, finetune
+from qlora_audio.adapters.saving import adapted_layers
+from qlora_audio.models.audio_text import SpeechCollator
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.strategies.frames import forward_flops, select_frames
+from qlora_audio.adapters.targets import LoRAConfig, add_lora, count_parameters
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.strategies.ranks import allocate_ranks
+from qlora_audio.tools.base import load_base
+from qlora_audio.strategies.temporal import UNEVEN, TemporalConfig, add_temporal_lora
+from qlora_audio.training.loop import TUNE_AUGMENT, finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 N_TRAIN, N_TEST, SEEDS = 1500, 200, (0, 1, 2, 3, 4)
