@@ -79,7 +79,8 @@ class LengthBatchSampler(Sampler):
         seed:int=0,
         drop_last:bool=False, # leave out a smaller batch at the end; not with `max_seconds`, where all sizes differ
     ):
-        if batch_size < 1 or window < 1: raise UserError(f'batch_size, window: {batch_size} and {window}; give 1 or more')
+        if batch_size < 1 or window < 1:
+            raise UserError(f'batch_size, window: {batch_size} and {window}; give 1 or more')
         self.durations = [float(d) for d in durations]
         if max_seconds and (longest := max(self.durations, default=0)) > max_seconds:
             raise UserError(f'max_seconds: {max_seconds} is less than the longest recording, {longest:.1f} s; '
