@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['thin', 'layer_shape', 'base_weight', 'ordinary_layer', 'LoRALayer', 'adapted_layers', 'adapter_parameters',
-           'cast_factor', 'add_product', 'input_gradient', 'NF4LoRA', 'LoRALinear']
+           'cast_factor', 'NF4LoRA', 'LoRALinear', 'add_product', 'input_gradient']
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #18c9fb82
 import math
@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from transformers.pytorch_utils import Conv1D
 from ..errors import UserError
-from ..bits.linear import NF4Linear, on_gpu, product_back_cpu, product_cpu, product_dtype, restored
+from qlora_audio.bits.linear import (
+    _check_input, in_compute_dtype, NF4Linear, NF4Weight, product_dtype, product_way, workspace,
+)
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #559f53ed
 def layer_shape(
@@ -120,97 +122,56 @@ def cast_factor(
     weight:Tensor, # (r, in_features) or (out_features, r)
     x:Tensor, # what it will be multiplied with
 ) -> Tensor: # in the dtype in which this device multiplies x fastest
-    "A or B as the product wants it"
-    return weight.to(product_dtype(x.dtype) if x.device.type == 'cpu' else x.dtype)
+    "A or B as a product with x wants it"
+    on_cpu = x.device.type == 'cpu' or x.is_meta and workspace.takes_meta
+    return weight.to(product_dtype(x.dtype) if on_cpu else x.dtype)
 
-def add_product(
-    y:Tensor, # (N, out_features); changed in place
-    h:Tensor, # (N, r)
-    weight:Tensor, # (r, out_features) in h's dtype
-    scaling:float=1.,
-):
-    "y += scaling · h @ weight, without a temporary where the dtypes allow"
-    if h.dtype == y.dtype: y.addmm_(h, weight, alpha=scaling)
-    else: y.add_(h @ weight, alpha=scaling)
-
-# %% ../../nbs/2_adapters/04_lora.ipynb #169db3ab
-def input_gradient(
-    ctx, # of `NF4LoRA`
-    grad:Tensor, # (..., out_features)
-    x:Tensor, # (..., in_features)
-    of_h:Tensor, # (N, r): gradient of A's output
-    a:Tensor, # (r, in_features)
-    keep:Tensor|None, # (..., in_features) bool
-    scales:list, # packed, absmax, nested_absmax, nested_offset
-) -> Tensor: # (..., in_features)
-    "Through the base, and through the adapter"
-    shape = grad.shape[-1], x.shape[-1]
-    if on_gpu(grad): return torch.ops.qlora_audio.nf4_product(grad, *scales, None, of_h.view(*grad.shape[:-1], -1).to(grad.dtype), a, keep, 1., *shape, ctx.blocksize, True)
-    of_x = grad @ restored(scales, shape, grad.dtype, ctx.blocksize) if ctx.torch_plans else product_back_cpu(grad, scales, shape[1], ctx.blocksize)
-    if keep is None: add_product(of_x.view(-1, shape[1]), of_h, a)
-    else: of_x.add_((of_h @ a).view(x.shape) * keep)
-    return of_x
-
-# %% ../../nbs/2_adapters/04_lora.ipynb #aea3850d
+# %% ../../nbs/2_adapters/04_lora.ipynb #e0a8a326
 class NF4LoRA(torch.autograd.Function):
-    "x Ŵᵀ + bias + scaling · (keep ∘ x) Aᵀ Bᵀ"
+    "x Ŵᵀ + bias + scaling · (dropout_mask ∘ x) Aᵀ Bᵀ"
     @staticmethod
     def forward(ctx,
         x:Tensor, # (..., in_features)
         bias:Tensor|None, # (out_features,) in x's dtype
         A:Tensor, # (r, in_features)
         B:Tensor, # (out_features, r)
-        keep:Tensor|None, # (..., in_features) bool: what dropout leaves; all if None
+        dropout_mask:Tensor|None, # (..., in_features) bool: what dropout leaves; all if None
         scaling:float, # divided by dropout's share of what is left
-        blocksize:int,
-        *scales, # packed, absmax, nested_absmax, nested_offset
+        nf4:NF4Weight, # of the base
     ) -> Tensor: # (..., out_features) in x's dtype
-        ctx.torch_plans = torch.compiler.is_compiling() or x.device.type != 'cpu'
-        ctx.scaling, ctx.blocksize, shape = scaling, blocksize, (len(B), x.shape[-1])
-        a, seen = cast_factor(A, x), (x if keep is None else x * keep).reshape(-1, shape[1])
-        h = seen.to(a.dtype) @ a.T                                        # (N, r)
-        if on_gpu(x): y = torch.ops.qlora_audio.nf4_product(x, *scales, bias, h.view(*x.shape[:-1], -1), B, None, scaling, *shape, blocksize, False)
-        else:
-            y = F.linear(x, restored(scales, shape, x.dtype, blocksize), bias) if ctx.torch_plans else product_cpu(x, bias, scales, len(B), blocksize)
-            add_product(y.view(-1, len(B)), h, cast_factor(B, x).T, scaling)
-        ctx.save_for_backward(x, A, B, keep, h, *scales)
-        return y
-
-    of_input = staticmethod(input_gradient) # for functions that do more beside it
+        a = cast_factor(A, x)
+        masked = (x if dropout_mask is None else x * dropout_mask).reshape(-1, x.shape[-1])
+        low = masked.to(a.dtype) @ a.T                                    # (N, r)
+        ctx.save_for_backward(x, A, B, dropout_mask, low, *nf4.tensors)
+        ctx.scaling, ctx.nf4 = scaling, nf4
+        return nf4.matmul(x, bias, low, B, scaling)
 
     @staticmethod
     def backward(ctx,
         grad:Tensor, # (..., out_features)
     ):
-        x, A, B, keep, h, *scales = ctx.saved_tensors
-        a, b, g = cast_factor(A, x), cast_factor(B, x), grad.reshape(-1, len(B)).to(h.dtype)
-        of_h = (g @ b) * ctx.scaling                                      # (N, r)
-        of_B = (h.T @ g).T.to(B.dtype) * ctx.scaling                      # faster than g.T @ h, which reads g across its rows
-        seen = (x if keep is None else x * keep).reshape(-1, x.shape[-1])
-        of_A = (of_h.T @ seen.to(a.dtype)).to(A.dtype)
-        of_x = NF4LoRA.of_input(ctx, grad, x, of_h, a, keep, scales) if ctx.needs_input_grad[0] else None
-        of_bias = grad.reshape(-1, len(B)).sum(0) if ctx.needs_input_grad[1] else None
-        return of_x, of_bias, of_A, of_B, *[None] * (3 + len(scales))
+        x, A, B, dropout_mask, low, *tensors = ctx.saved_tensors
+        a, b = cast_factor(A, x), cast_factor(B, x)
+        g = grad.reshape(-1, len(B)).to(low.dtype)
+        grad_low = (g @ b) * ctx.scaling                                  # (N, r)
+        grad_B = (low.T @ g).T.to(B.dtype) * ctx.scaling                  # g.T @ low would read g across its rows
+        masked = (x if dropout_mask is None else x * dropout_mask).reshape(-1, x.shape[-1])
+        grad_A = (grad_low.T @ masked.to(a.dtype)).to(A.dtype)
+        grad_x = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_x = ctx.nf4.with_tensors(tensors).matmul_back(grad, grad_low, a, dropout_mask)
+        if ctx.needs_input_grad[1]: grad_bias = grad.reshape(-1, len(B)).sum(0)
+        return grad_x, grad_bias, grad_A, grad_B, None, None, None
 
-# %% ../../nbs/2_adapters/04_lora.ipynb #ff3cd863
+# %% ../../nbs/2_adapters/04_lora.ipynb #aea3850d
 def _nf4_lora(layer, x):
     "Base and adapter of a `LoRALinear` over `NF4Linear`, in x's dtype"
     base = layer.base_layer
+    _check_input(base.nf4, x, False)
     p = layer.dropout.p if layer.training else 0.
     dropout_mask = torch.empty(x.shape, dtype=torch.bool, device=x.device).bernoulli_(1 - p) if p else None
     bias = None if base.bias is None else base.bias.to(x.dtype)
-    A, B = layer.factors()
-    return NF4LoRA.apply(x, bias, A, B, dropout_mask, layer.scaling / (1 - p), base.blocksize,
-                         base.weight, base.absmax, base.nested_absmax, base.nested_offset)
-
-def _in_compute_dtype(layer, x):
-    "`layer.product` in the dtype of autocast, of the base, or of x"
-    base, kind = layer.base_layer, x.device.type
-    base._check(x)
-    autocast = torch.is_autocast_enabled(kind)
-    dtype = torch.get_autocast_dtype(kind) if autocast else base.compute_dtype or x.dtype
-    with torch.autocast(kind, enabled=False): y = layer.product(x.to(dtype))
-    return y if autocast else y.to(x.dtype)
+    return NF4LoRA.apply(x, bias, *layer.factors(), dropout_mask, layer.scaling / (1 - p), base.nf4)
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #64df256b
 class LoRALinear(LoRALayer):
@@ -246,15 +207,21 @@ class LoRALinear(LoRALayer):
         return F.linear(low, B * self.scaling).to(x.dtype)
 
     def product(self, x:Tensor) -> Tensor: return _nf4_lora(self, x)
-    def fused(self, x:Tensor) -> Tensor: return _in_compute_dtype(self, x)
+    def fused(self, x:Tensor) -> Tensor: return in_compute_dtype(self.product, x, self.base_layer.compute_dtype)
 
     def forward(self,
         x:Tensor, # (..., in_features)
     ) -> Tensor: # (..., out_features) in x's dtype; in autocast's dtype under autocast
         "Base plus adapter"
-        if isinstance(self.base_layer, NF4Linear) and (torch.is_grad_enabled() or on_gpu(x)): return self.fused(x)
+        in_4bit = isinstance(self.base_layer, NF4Linear)
+        if in_4bit and (torch.is_grad_enabled() or product_way(x) == 'operation'): return self.fused(x)
         y = self.base_layer(x)
         return y + self.adapter(x.to(y.dtype))
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #d1579fbe
-thin = cast_factor # TEMPORARY ALIAS
+# TEMPORARY ALIASES, until no room imports these names
+from ..bits.linear import add_low_rank
+thin = cast_factor
+def add_product(y, h, weight, scaling=1.): add_low_rank(y, h, weight, scaling=scaling)
+def input_gradient(ctx, grad, x, of_h, a, keep, scales):
+    return NF4Weight(*scales, (grad.shape[-1], x.shape[-1]), ctx.blocksize).matmul_back(grad, of_h, a, keep)

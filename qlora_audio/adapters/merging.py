@@ -295,14 +295,14 @@ def _output_error(before, after):
     change = [((a - b).norm() / b.norm()).item() for a, b in zip(after, before)]
     return sum(change) / len(change) if change else None
 
-def _in_4bit_beside(model):
-    "Name → layer in 4 bits, of those with an adapter its own base"
-    found = {n: m for n, m in model.named_modules() if not n.endswith('.base_layer')}
-    return {n: m for n, m in found.items() if in_4bit(getattr(m, 'base_layer', m))}
+def _layers_in_4bit(model):
+    "Name → layer in 4 bits; under the name of its adapter where it has one"
+    outer = {n: getattr(m, 'base_layer', m) for n, m in model.named_modules() if not n.endswith('.base_layer')}
+    return {n: m for n, m in outer.items() if in_4bit(m)}
 
 def _original_reader(model, base):
     "Function that reads original weights, checked for every layer in 4 bits; None if there are none"
-    quantized = _in_4bit_beside(model)
+    quantized = _layers_in_4bit(model)
     if not quantized: return None
     layers = adapted_layers(model)
     if moved := [n for n, m in layers.items() if m.base_replaced]:
@@ -386,7 +386,7 @@ def merge_adapter(
     outputs = _outputs(model, batches or [])
     score = evaluate and evaluate(model)
     adapted, digest = set(adapted_layers(model)), hashlib.sha256()
-    written_out = set() if into == 'nf4' else set(_in_4bit_beside(model))
+    written_out = set() if into == 'nf4' else set(_layers_in_4bit(model))
     names = [n for n, _ in model.named_modules() if n in adapted | written_out]
     old_layers = {n: model.get_submodule(n) for n in names} if reversible else {}
     error, weight, delta = 0., 0., 0.

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig
-from ..bits.kernels import alternate
+from .timing import alternate
 from ..adapters.targets import add_lora, linear_layers, LoRAConfig
 from ..models.audio_text import AudioTextModel
 from ..models.quantize import quantize_model
