@@ -255,7 +255,8 @@ static inline void encode_block(const float *x, int64_t count, uint8_t *packed) 
 }
 
 // -1, or the number of the first block that holds NaN or infinity
-int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, int64_t blocksize, int kind, int threads) {
+int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, int64_t blocksize,
+                 int kind, int threads) {
     int64_t blocks = (n + blocksize - 1) / blocksize, bad = blocks;
     #pragma omp parallel for num_threads(threads) if(threads > 1) schedule(dynamic, 512) reduction(min:bad)
     for (int64_t b = 0; b < blocks; b++) {
