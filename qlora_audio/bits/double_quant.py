@@ -18,7 +18,7 @@ from .nf4 import check_packed, dequantize_reference, load_backend, result_tensor
 def dynamic_code(
     total_bits:int=8, # of the code, one of them the sign
 ) -> Tensor: # (2 ** total_bits,) float32, ascending, from about -0.993 to 1
-    "Dettmers' dynamic data type: a decimal exponent of variable length, the bits it leaves free are a linear fraction (Dettmers 2016)"
+    "Dettmers' dynamic data type: a decimal exponent of variable length, and a linear fraction (Dettmers 2016)"
     levels, exponents = [0., 1.], total_bits - 1
     for e in range(exponents):
         edges = torch.linspace(0.1, 1, 2**e + 1, dtype=torch.float32)
@@ -54,7 +54,7 @@ def nearest_code(
 def grid_index(
     x:Tensor, # in [-1, 1]
 ) -> Tensor: # int32, the same shape
-    "Number of the nearest of 65,536 evenly spaced points from -1 to 1: the resolution that bitsandbytes' codes show on a CPU"
+    "Nearest of 65,536 evenly spaced points from -1 to 1: the resolution that bitsandbytes' codes show on a CPU"
     return torch.floor((x + 1) * 0.5 * 65535 + 0.5).int()
 
 GRID_CODES = nearest_code(torch.arange(65536) / 65535 * 2 - 1, DYNAMIC_CODE) # the code of each point
@@ -64,17 +64,24 @@ def quantize_absmax(
     absmax:Tensor, # (blocks,) float32
     blocksize:int=256, # scales that share one second-level scale
 ) -> AbsmaxState: # as bitsandbytes' nested state
-    "Subtract the mean, then blockwise 8 bits in the dynamic code (QLoRA, section 3); `TypeError` or `ValueError` if `absmax` holds no finite float32 scales"
-    if not isinstance(absmax, Tensor) or absmax.dtype != torch.float32: raise UserError(f'absmax: {getattr(absmax, "dtype", type(absmax).__name__)} is not torch.float32; give what quantize_nf4 returned')
-    if absmax.ndim != 1 or not absmax.numel(): raise UserError(f'absmax: shape {tuple(absmax.shape)} is not a vector of scales; give what quantize_nf4 returned')
+    "Subtract the mean, then blockwise 8 bits in the dynamic code (QLoRA, section 3); `UserError` on other input"
+    if not isinstance(absmax, Tensor) or absmax.dtype != torch.float32:
+        raise UserError(f'absmax: {getattr(absmax, "dtype", type(absmax).__name__)} is not torch.float32; '
+                        'give what quantize_nf4 returned')
+    if absmax.ndim != 1 or not absmax.numel():
+        raise UserError(f'absmax: shape {tuple(absmax.shape)} is not a vector of scales; '
+                        'give what quantize_nf4 returned')
     if blocksize < 1: raise UserError(f'blocksize: {blocksize} scales cannot share a scale; use 256')
     offset = absmax.mean()
-    if not offset.isfinite(): raise UserError('absmax: it holds NaN, infinity, or scales too large to add up; quantize the weight again')
+    if not offset.isfinite():
+        raise UserError('absmax: it holds NaN, infinity, or scales too large to add up; quantize the weight again')
     centered = absmax - offset
     blocks = torch.nn.functional.pad(centered, (0, -len(centered) % blocksize)).view(-1, blocksize)
     scales = blocks.abs().amax(1)
-    x = (blocks * (1 / scales)[:, None]).clamp(-1, 1).nan_to_num(-1).flatten()[:len(centered)] # a block of zeros gets code 0
-    codes = GRID_CODES[grid_index(x)] if x.device.type == 'cpu' else nearest_code(x, DYNAMIC_CODE.to(x.device))
+    x = (blocks * (1 / scales)[:, None]).clamp(-1, 1).nan_to_num(-1) # a block of zeros gets code 0
+    x = x.flatten()[:len(centered)]
+    on_cpu = x.device.type == 'cpu'
+    codes = GRID_CODES[grid_index(x)] if on_cpu else nearest_code(x, DYNAMIC_CODE.to(x.device))
     return AbsmaxState(codes, scales, offset, blocksize)
 
 # %% ../../nbs/1_bits/02_double_quant.ipynb #9dc5a525

@@ -7,7 +7,11 @@ __all__ = ['dequantize_triton', 'dequantize_nested_triton', 'quantize_triton', '
            'equals_reference', 'fast_enough', 'capturing', 'tried_once', 'usable']
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #642cf2bc
-import functools, math, os, time, warnings
+import functools
+import math
+import os
+import time
+import warnings
 from contextlib import nullcontext
 import torch
 import triton
@@ -22,48 +26,52 @@ from qlora_audio.bits.nf4 import (
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #48451b1b
 @triton.jit
-def _absmax(absmax, scales, offset, dynamic, block, mask, nested:tl.constexpr, nested_blocksize:tl.constexpr):
+def _absmax(stored, block, mask, nested_blocksize:tl.constexpr):
     "Scales (float32) of blocks number `block`, any shape: stored as they are, or decoded as level × scale + offset"
+    packed, absmax, scales, offset, dynamic, levels = stored
     scale = tl.load(absmax + block, mask=mask, other=0)
-    if nested:
+    if scales is not None:
         group = block.to(tl.uint32) // nested_blocksize # unsigned: the division by a power of two is one shift
-        scale = tl.load(dynamic + scale.to(tl.int32)) * tl.load(scales + group, mask=mask, other=0) + tl.load(offset)
+        level = tl.load(dynamic + scale.to(tl.int32))
+        scale = level * tl.load(scales + group, mask=mask, other=0) + tl.load(offset)
     return scale
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #501067c3
 @triton.jit
-def _decode_blocks(packed, absmax, scales, offset, dynamic, levels, block, mask, n,
+def _decode_blocks(stored, block, mask, n,
                    bits:tl.constexpr, # of a number that is written or multiplied
-                   blocksize:tl.constexpr, nested:tl.constexpr, nested_blocksize:tl.constexpr,
+                   blocksize:tl.constexpr, nested_blocksize:tl.constexpr,
                    whole:tl.constexpr): # whether no block is partial
     "Blocks number `block` (R,) → weights (R, blocksize) float32"
+    packed, absmax, scales, offset, dynamic, levels = stored
     byte = block.to(tl.int64)[:, None] * (blocksize // 2) + tl.arange(0, blocksize // 2)[None, :]
     byte = tl.max_contiguous(byte, (1, 64 // bits)) # what decodes to 16 bytes
     mask2d = mask[:, None]
     if not whole: mask2d = mask2d & (byte < (n + 1) // 2)
     pair = tl.load(packed + byte, mask=mask2d, other=0).to(tl.int32)
     code = tl.join(pair >> 4, pair & 15).reshape(block.shape[0], blocksize) # first weight of a pair in the high nibble
-    return tl.load(levels + code) * _absmax(absmax, scales, offset, dynamic, block, mask, nested, nested_blocksize)[:, None]
+    return tl.load(levels + code) * _absmax(stored, block, mask, nested_blocksize)[:, None]
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #9b1b92ce
 @triton.jit
-def _dequantize(packed, absmax, scales, offset, dynamic, levels, out, n, blocks, blocksize:tl.constexpr,
-                nested:tl.constexpr, nested_blocksize:tl.constexpr, whole:tl.constexpr, rows:tl.constexpr):
-    "`rows` blocks a program: packed (ceil(n / 2),) uint8 → out (n,)"
+def _dequantize(stored, out, n, blocks, blocksize:tl.constexpr, nested_blocksize:tl.constexpr,
+                whole:tl.constexpr, rows:tl.constexpr):
+    "`rows` blocks a program: the stored weight → out (n,)"
     block = tl.program_id(0) * rows + tl.arange(0, rows)
     mask = block < blocks
-    weight = _decode_blocks(packed, absmax, scales, offset, dynamic, levels, block, mask, n, out.dtype.element_ty.primitive_bitwidth,
-                            blocksize, nested, nested_blocksize, whole)
+    dtype = out.dtype.element_ty
+    weight = _decode_blocks(stored, block, mask, n, dtype.primitive_bitwidth, blocksize, nested_blocksize, whole)
     index = block.to(tl.int64)[:, None] * blocksize + tl.arange(0, blocksize)[None, :]
     mask2d = mask[:, None]
     if not whole: mask2d = mask2d & (index < n)
-    tl.store(out + index, weight.to(out.dtype.element_ty), mask=mask2d) # the only rounding to the dtype of the result
+    tl.store(out + index, weight.to(dtype), mask=mask2d) # the only rounding to the dtype of the result
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #0630dff8
 def _launch(kernel, programs, device, *args, warps=4, stages=3, **constants):
-    "Start `programs` of `kernel` on the GPU that holds the tensors, which need not be the current one; nothing here waits for it"
-    if away := [t.device for t in args if isinstance(t, Tensor) and t.device != device]:
-        raise UserError(f'tensors on {device} and {away[0]}; move them to one device')
+    "Start `programs` of `kernel` on the GPU that holds the tensors, which need not be the current one"
+    flat = [t for arg in args for t in (arg if isinstance(arg, tuple) else (arg,))]
+    away = [t.device for t in flat if isinstance(t, Tensor) and t.device != device]
+    if away: raise UserError(f'tensors on {device} and {away[0]}; move them to one device')
     with torch.cuda.device(device) if device.type == 'cuda' else nullcontext():
         kernel[(programs,)](*args, **constants, num_warps=warps, num_stages=stages, enable_fp_fusion=False)
 
@@ -72,16 +80,24 @@ def _tables(device):
     "Levels (16,), midpoints (15,) and dynamic code (256,), all float32, copied to a device at their first use there"
     return tuple(t.to(device) for t in (NF4_CODE, MIDPOINTS, DYNAMIC_CODE))
 
+def _stored(packed, absmax, scales, offset) -> tuple:
+    "What kernels read: contiguous tensors of a weight, and the tables"
+    levels, _, dynamic = _tables(packed.device)
+    return packed.contiguous(), absmax.contiguous(), scales, offset, dynamic, levels
+
 def _rows(blocksize):
     "Blocks for a program: 4096 weights, but no more than 64 blocks"
     return min(64, 4096 // blocksize) # past 64 the compiler passes scales between threads
 
 def _restore(packed, absmax, scales, offset, out, blocksize, nested_blocksize=1):
     "Launch `_dequantize` on tensors that fit together; `scales` and `offset` are None where absmax is float32"
-    n, rows, (levels, _, dynamic) = out.numel(), _rows(blocksize), _tables(packed.device)
+    n = out.numel()
+    rows = _rows(blocksize)
     blocks = -(-n // blocksize)
-    if n: _launch(_dequantize, -(-blocks // rows), packed.device, packed, absmax, scales, offset, dynamic, levels, out, n, blocks,
-                  blocksize=blocksize, nested=scales is not None, nested_blocksize=nested_blocksize, whole=n % blocksize == 0, rows=rows)
+    if not n: return out
+    stored = _stored(packed, absmax, scales, offset)
+    _launch(_dequantize, -(-blocks // rows), packed.device, stored, out, n, blocks, blocksize=blocksize,
+            nested_blocksize=nested_blocksize, whole=n % blocksize == 0, rows=rows)
     return out
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #4827050b
@@ -93,7 +109,7 @@ def dequantize_triton(
     blocksize:int=64, # a power of two from 32 to 4096
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
-    "`dequantize_nf4` in one launch; `ValueError` or `TypeError` where the arguments do not fit together"
+    "`dequantize_nf4` in one launch; `UserError` where the arguments do not fit together"
     out = result_tensor(shape, dtype, packed, out)
     packed, absmax = packed.contiguous(), absmax.contiguous()
     check_stored(packed, absmax, None, None, math.prod(shape), blocksize)
@@ -129,16 +145,20 @@ def _code(scaled, midpoints):
 _FLOOR = tl.constexpr(TINY) # Triton wants to be told that a global name is a constant
 
 @triton.jit
-def _quantize(weight, midpoints, packed, absmax, n, blocks, blocksize:tl.constexpr, whole:tl.constexpr, rows:tl.constexpr):
+def _quantize(weight, midpoints, packed, absmax, n, blocks,
+              blocksize:tl.constexpr, whole:tl.constexpr, rows:tl.constexpr):
     "`rows` blocks a program: weight (n,) → packed (ceil(n / 2),) uint8, absmax (blocks,) float32"
     block = tl.program_id(0) * rows + tl.arange(0, rows)
     mask = block < blocks
     start = block.to(tl.int64)[:, None]
     index = start * blocksize + tl.arange(0, blocksize)[None, :]
     byte = start * (blocksize // 2) + tl.arange(0, blocksize // 2)[None, :]
-    weight_mask, byte_mask = mask[:, None], mask[:, None]
-    if not whole: weight_mask, byte_mask = weight_mask & (index < n), byte_mask & (byte < (n + 1) // 2)
-    x = tl.load(weight + index, mask=weight_mask, other=0).to(tl.float32) # 0 beyond the end: the odd one out is paired with it
+    weight_mask = mask[:, None]
+    byte_mask = mask[:, None]
+    if not whole:
+        weight_mask = weight_mask & (index < n)
+        byte_mask = byte_mask & (byte < (n + 1) // 2)
+    x = tl.load(weight + index, mask=weight_mask, other=0).to(tl.float32) # 0 beyond the end, beside an odd one out
     scale = tl.max(x.to(tl.int32, bitcast=True) & 0x7fffffff, 1).to(tl.float32, bitcast=True)
     floor = tl.full([], _FLOOR, tl.float32)
     floored = tl.where(scale < floor, floor, scale)
@@ -153,32 +173,37 @@ def _quantize(weight, midpoints, packed, absmax, n, blocks, blocksize:tl.constex
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #b1fb44df
 def quantize_triton(
-    weight:Tensor, # any shape, float32, bfloat16 or float16; NaN and infinity are not looked for, as that would wait for the GPU
+    weight:Tensor, # any shape, float32, bfloat16 or float16; looking for NaN and infinity would wait for the GPU
     blocksize:int=64, # a power of two from 32 to 4096
-) -> tuple[Tensor,Tensor]: # packed uint8 (ceil(n / 2),); absmax float32 (ceil(n / blocksize),), not finite where the block is not
+) -> tuple[Tensor,Tensor]: # packed uint8 (ceil(n / 2),); absmax float32 (blocks,), not finite where the block is not
     "`quantize_nf4` in one launch"
-    check_blocksize(blocksize); _check_weight(weight)
-    n, rows, device = weight.numel(), _rows(blocksize), weight.device
+    check_blocksize(blocksize)
+    _check_weight(weight)
+    n = weight.numel()
+    rows = _rows(blocksize)
+    device = weight.device
     blocks = -(-n // blocksize)
-    packed, absmax = torch.empty((n + 1) // 2, dtype=torch.uint8, device=device), torch.empty(blocks, device=device, dtype=torch.float32)
-    _launch(_quantize, -(-blocks // rows), device, weight.detach().contiguous(), _tables(device)[1], packed, absmax, n, blocks,
-            blocksize=blocksize, whole=n % blocksize == 0, rows=rows)
+    packed = torch.empty((n + 1) // 2, dtype=torch.uint8, device=device)
+    absmax = torch.empty(blocks, dtype=torch.float32, device=device)
+    _launch(_quantize, -(-blocks // rows), device, weight.detach().contiguous(), _tables(device)[1], packed, absmax,
+            n, blocks, blocksize=blocksize, whole=n % blocksize == 0, rows=rows)
     return packed, absmax
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #c4947a75
 @triton.jit
-def _decode_anywhere(packed, absmax, scales, offset, dynamic, levels, index, mask,
-                     blocksize:tl.constexpr, nested:tl.constexpr, nested_blocksize:tl.constexpr):
+def _decode_anywhere(stored, index, mask, blocksize:tl.constexpr, nested_blocksize:tl.constexpr):
     "Weights number `index` (int64, any shape) → float32 of that shape"
+    packed, absmax, scales, offset, dynamic, levels = stored
     pair = tl.load(packed + (index >> 1), mask=mask, other=0).to(tl.int32)
     code = tl.where((index & 1) == 0, pair >> 4, pair & 15)
     block = (index // blocksize).to(tl.int32)
-    return tl.load(levels + code) * _absmax(absmax, scales, offset, dynamic, block, mask, nested, nested_blocksize)
+    return tl.load(levels + code) * _absmax(stored, block, mask, nested_blocksize)
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #ex7a0001
 @triton.jit
-def _extras(bias, low, factor, row, vector, row_mask, vector_mask, r, scaling, dtype:tl.constexpr):
-    "What a layer adds, (vectors, rows) float32: scaling · low @ factor.T + bias, each where it is not None; row (1, rows), vector (vectors, 1)"
+def _added(added, row, vector, row_mask, vector_mask, r, scaling, dtype:tl.constexpr):
+    "scaling · low @ factor.T + bias, each where it is not None, (vectors, rows); row (1, rows), vector (vectors, 1)"
+    bias, low, factor = added
     total = tl.zeros((vector.shape[0], row.shape[1]), tl.float32)
     if low is not None:
         for k in range(r):
@@ -190,10 +215,13 @@ def _extras(bias, low, factor, row, vector, row_mask, vector_mask, r, scaling, d
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #7654baad
 @triton.jit
-def _matvec(x, packed, absmax, scales, offset, dynamic, levels, bias, low, factor, y, out_features, in_features, m, r, scaling, vectors:tl.constexpr,
-            blocksize:tl.constexpr, nested:tl.constexpr, nested_blocksize:tl.constexpr,
+def _matvec(x, stored, added, y,
+            sizes, # vectors, out_features, in_features, r
+            scaling, vectors:tl.constexpr, blocksize:tl.constexpr, nested_blocksize:tl.constexpr,
             aligned:tl.constexpr, width:tl.constexpr, rows:tl.constexpr, chunks:tl.constexpr):
-    "x (m, in) → y (m, out), `rows` outputs a program; a step takes `chunks` pieces of `width` weights from each of its rows"
+    "x (m, in) → y (m, out), `rows` outputs a program; a step takes `chunks` pieces of `width` weights from each row"
+    m, out_features, in_features, r = sizes
+    dtype = x.dtype.element_ty
     piece = tl.arange(0, rows * chunks)
     row = tl.program_id(0) * rows + piece // chunks
     vector = tl.arange(0, vectors)[:, None]
@@ -205,29 +233,34 @@ def _matvec(x, packed, absmax, scales, offset, dynamic, levels, bias, low, facto
         col = chunk[:, None] * width + tl.arange(0, width)[None, :]
         mask2d = mask[:, None]
         if aligned: # a row is whole blocks, and a piece is a block
-            weight = _decode_blocks(packed, absmax, scales, offset, dynamic, levels, row * row_chunks + chunk, mask, 0,
-                                    x.dtype.element_ty.primitive_bitwidth, blocksize, nested, nested_blocksize, True)
+            block = row * row_chunks + chunk
+            weight = _decode_blocks(stored, block, mask, 0, dtype.primitive_bitwidth, blocksize, nested_blocksize, True)
         else:
             mask2d = mask2d & (col < in_features)
-            weight = _decode_anywhere(packed, absmax, scales, offset, dynamic, levels, row.to(tl.int64)[:, None] * in_features + col,
-                                      mask2d, blocksize, nested, nested_blocksize)
-        weight = weight.to(x.dtype.element_ty).to(tl.float32) # rounded as dequantize rounds it
+            index = row.to(tl.int64)[:, None] * in_features + col
+            weight = _decode_anywhere(stored, index, mask2d, blocksize, nested_blocksize)
+        weight = weight.to(dtype).to(tl.float32) # rounded as dequantize rounds it
         for v in tl.static_range(vectors): # decoded once, used for all
-            part = tl.sum(weight * tl.load(x + v * in_features + col, mask=mask2d & (v < m), other=0).to(tl.float32), 1)
-            total += tl.where(vector == v, part[None, :], 0.)
+            number = tl.load(x + v * in_features + col, mask=mask2d & (v < m), other=0).to(tl.float32)
+            total += tl.where(vector == v, tl.sum(weight * number, 1)[None, :], 0.)
     total = tl.sum(total.reshape(vectors, rows, chunks), 2)
     row = tl.program_id(0) * rows + tl.arange(0, rows)[None, :]
-    total += _extras(bias, low, factor, row, vector, row < out_features, vector < m, r, scaling, x.dtype.element_ty)
-    tl.store(y + vector * out_features + row, total.to(y.dtype.element_ty), mask=(row < out_features) & (vector < m))
+    total += _added(added, row, vector, row < out_features, vector < m, r, scaling, dtype)
+    tl.store(y + vector * out_features + row, total.to(dtype), mask=(row < out_features) & (vector < m))
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #ex7a0002
 def check_extras(x, wide, bias, low, factor, back=False) -> int: # r, 0 without an adapter
-    "The same for what is multiplied, and for what is added to a product of `wide` numbers for each vector"
-    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16): raise UserError(f'x: {x.dtype} is not float32, bfloat16 or float16')
-    if bias is not None and bias.shape != (wide,): raise UserError(f'bias: shape {tuple(bias.shape)}, the product has {wide} columns')
-    if (low is None) != (factor is None): raise UserError(f'{"low" if low is None else "factor"}: missing; an adapter needs both')
+    "`UserError` unless all fits: what is multiplied, and what is added to a product of `wide` numbers for each vector"
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise UserError(f'x: {x.dtype} is not float32, bfloat16 or float16')
+    if bias is not None and bias.shape != (wide,):
+        raise UserError(f'bias: shape {tuple(bias.shape)}, the product has {wide} columns')
+    if (low is None) != (factor is None):
+        raise UserError(f'{"low" if low is None else "factor"}: missing; an adapter needs both')
     if low is None: return 0
-    if low.dtype != x.dtype or low.shape[:-1] != x.shape[:-1]: raise UserError(f'low: {low.dtype} of shape {tuple(low.shape)} beside x, {x.dtype} of shape {tuple(x.shape)}; give x @ A.T')
+    if low.dtype != x.dtype or low.shape[:-1] != x.shape[:-1]:
+        raise UserError(f'low: {low.dtype} of shape {tuple(low.shape)} beside x, {x.dtype} of shape {tuple(x.shape)}; '
+                        'give x @ A.T')
     want = (low.shape[-1], wide) if back else (wide, low.shape[-1])
     if tuple(factor.shape) != want: raise UserError(f'factor: shape {tuple(factor.shape)}, it must be {want}')
     return low.shape[-1]
@@ -247,8 +280,9 @@ def matvec_triton(
     factor:Tensor|None=None, # (out_features, r): B
     scaling:float=1., # of low @ B.T
 ) -> Tensor: # (..., out_features) in the dtype of x
-    "x @ dequantized weight.T + scaling · low @ factor.T + bias in one launch, summed in float32; `ValueError` or `TypeError` where the arguments do not fit together"
-    in_features, m, device, nested = x.shape[-1], math.prod(x.shape[:-1]), x.device, scales is not None
+    "x @ dequantized weight.T + scaling · low @ factor.T + bias in one launch, summed in float32"
+    in_features = x.shape[-1]
+    m = math.prod(x.shape[:-1])
     if not 1 <= m <= 16: raise UserError(f'x: {m} vectors; from 1 to 16, or dequantize and multiply')
     packed, codes_or_absmax = packed.contiguous(), codes_or_absmax.contiguous()
     check_stored(packed, codes_or_absmax, scales, offset, out_features * in_features, blocksize, nested_blocksize)
@@ -257,66 +291,92 @@ def matvec_triton(
     width = blocksize if aligned else 64
     chunks = min(triton.next_power_of_2(-(-in_features // width)), max(1, _rows(width) // 4))
     rows = _rows(width) // chunks
-    y, (levels, _, dynamic) = torch.empty(*x.shape[:-1], out_features, dtype=x.dtype, device=device), _tables(device)
-    together = [None if t is None else t.contiguous() for t in (bias, low, factor)]
-    _launch(_matvec, -(-out_features // rows), device, x.contiguous(), packed.contiguous(), codes_or_absmax.contiguous(), scales, offset,
-            dynamic, levels, *together, y, out_features, in_features, m, r, scaling, vectors=triton.next_power_of_2(m), blocksize=blocksize, nested=nested,
-            nested_blocksize=nested_blocksize, aligned=aligned, width=width, rows=rows, chunks=chunks)
+    y = torch.empty(*x.shape[:-1], out_features, dtype=x.dtype, device=x.device)
+    added = tuple(None if t is None else t.contiguous() for t in (bias, low, factor))
+    stored = _stored(packed, codes_or_absmax, scales, offset)
+    sizes = m, out_features, in_features, r
+    _launch(_matvec, -(-out_features // rows), x.device, x.contiguous(), stored, added, y, sizes, scaling,
+            vectors=triton.next_power_of_2(m), blocksize=blocksize, nested_blocksize=nested_blocksize,
+            aligned=aligned, width=width, rows=rows, chunks=chunks)
     return y
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #58eb5c5f
 def product_error(
     y:Tensor, # (..., wide), what is judged
     x:Tensor, # (..., in_features); (..., out_features) if `back`
-    weight:Tensor, # (out_features, in_features), restored, in the dtype of x
+    weight:Tensor, # (out_features, in_features), dequantized, in the dtype of x
     bias:Tensor|None=None, # (wide,)
     low:Tensor|None=None, # (..., r)
     factor:Tensor|None=None, # (wide, r); (r, wide) if `back`
-    keep:Tensor|None=None, # (..., wide) bool: where the adapter counts
+    mask:Tensor|None=None, # (..., wide) bool: where the adapter counts
     scaling:float=1.,
     back:bool=False, # x @ weight, not x @ weight.T
     sums:float=2**-20, # how far a sum may be off, as a share of the sum of magnitudes
 ) -> float: # above 1 is wrong
     "The largest difference from the product in float64, as a share of what rounding explains"
-    turn = (lambda w: w) if back else (lambda w: w.T)
-    pairs = [(x.double(), turn(weight.double()))]
-    if low is not None: pairs.append((low.double() * scaling, turn(factor.to(x.dtype).double())))
-    both = [(a @ b, a.abs() @ b.abs()) for a, b in pairs]
-    if keep is not None: both[1] = tuple(t * keep for t in both[1])
-    exact, magnitude = (sum(ts) for ts in zip(*both))
-    if bias is not None: exact, magnitude = exact + bias.double(), magnitude + bias.double().abs()
+    def turned(w): return w if back else w.T
+    def products(a, b): return a @ b, a.abs() @ b.abs()
+    exact, magnitude = products(x.double(), turned(weight.double()))
+    if low is not None:
+        added, size = products(low.double() * scaling, turned(factor.to(x.dtype).double()))
+        exact = exact + (added if mask is None else added * mask)
+        magnitude = magnitude + (size if mask is None else size * mask)
+    if bias is not None:
+        exact = exact + bias.double()
+        magnitude = magnitude + bias.double().abs()
     allowed = torch.finfo(y.dtype).eps / 2 * exact.abs() + sums * magnitude
     return ((y.double() - exact).abs() / allowed.clamp(min=1e-300)).max().item()
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #65e80e94
 _DTYPES = torch.float32, torch.bfloat16, torch.float16
 
+def _same_bits(w) -> bool:
+    "Whether the kernels quantize and dequantize `w` as the reference does"
+    packed, absmax = quantize_reference(w, 64)
+    state = quantize_absmax(absmax)
+    two_levels = state.codes, state.scales, state.offset
+    single = torch.empty_like(w)
+    nested = torch.empty_like(w)
+    dequantize_reference(packed, absmax, single, 64)
+    dequantize_nested_reference(packed, *two_levels, nested, 64, 256)
+    pairs = [*zip(quantize_triton(w), (packed, absmax)),
+             (dequantize_triton(packed, absmax, w.shape, w.dtype), single),
+             (dequantize_nested_triton(packed, *two_levels, w.shape, w.dtype), nested)]
+    return all(torch.equal(a.view(torch.uint8), b.view(torch.uint8)) for a, b in pairs)
+
+def _right_product(w) -> bool:
+    "Whether vectors times `w` (40 rows of 128) come out right"
+    packed, absmax = quantize_reference(w, 64)
+    state = quantize_absmax(absmax)
+    stored = packed, state.codes, state.scales, state.offset
+    weight = torch.empty_like(w)
+    dequantize_nested_reference(*stored, weight, 64, 256)
+    x = torch.linspace(-1, 1, 16 * 128, device=w.device).view(16, 128).to(w.dtype)
+    extras = dict(bias=x[0, :40], low=x[:, :5], factor=x[:8, :25].reshape(40, 5), scaling=0.7)
+    return product_error(matvec_triton(x, *stored, 40, **extras), x, weight.view(40, 128), **extras) <= 1
+
 def equals_reference(
     device:torch.device, # where it is tried
 ) -> bool:
     "Whether the three kernels give what the reference gives, on a few thousand awkward numbers"
-    awkward = torch.cat([NF4_CODE, MIDPOINTS, torch.zeros(100), torch.linspace(-1, 1, 70) * 1e-38, torch.linspace(-3, 3, 5001)])
+    tiny = torch.linspace(-1, 1, 70) * 1e-38
+    awkward = torch.cat([NF4_CODE, MIDPOINTS, torch.zeros(100), tiny, torch.linspace(-3, 3, 5001)])
     for dtype in _DTYPES:
-        for n in (5202, 5120): # with a partial block, and without
-            w = awkward[:n].to(device, dtype)
-            (packed, absmax), mine = quantize_reference(w, 64), quantize_triton(w)
-            state, single, nested = quantize_absmax(absmax), torch.empty_like(w), torch.empty_like(w)
-            two_levels = state.codes, state.scales, state.offset
-            dequantize_reference(packed, absmax, single, 64); dequantize_nested_reference(packed, *two_levels, nested, 64, 256)
-            pairs = [*zip(mine, (packed, absmax)), (dequantize_triton(packed, absmax, (n,), dtype), single),
-                     (dequantize_nested_triton(packed, *two_levels, (n,), dtype), nested)]
-            if not all(torch.equal(a.view(torch.uint8), b.view(torch.uint8)) for a, b in pairs): return False
-        x = torch.linspace(-1, 1, 16 * 128, device=device).view(16, 128).to(dtype)
-        extras = dict(bias=x[0, :40], low=x[:, :5], factor=x[:8, :25].reshape(40, 5), scaling=0.7)
-        if not product_error(matvec_triton(x, packed, *two_levels, 40, **extras), x, nested.view(40, 128), **extras) <= 1: return False
+        w = awkward.to(device, dtype)
+        whole = w[:5120] # of whole blocks; w ends in a partial one
+        if not (_same_bits(w) and _same_bits(whole) and _right_product(whole)): return False
     return True
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #914162fe
 def _seconds(f, device, repeat=5):
     "The shortest of `repeat` calls, after one to compile"
-    wait = functools.partial(torch.cuda.synchronize, device) if device.type == 'cuda' else lambda: None
+    def wait():
+        if device.type == 'cuda': torch.cuda.synchronize(device)
     def once():
-        wait(); start = time.perf_counter(); f(); wait()
+        wait()
+        start = time.perf_counter()
+        f()
+        wait()
         return time.perf_counter() - start
     once()
     return min(once() for _ in range(repeat))
@@ -325,13 +385,13 @@ def fast_enough(
     device:torch.device, # where it is tried
     n:int=1 << 20, # weights that are timed
 ) -> bool:
-    "Whether quantizing and restoring `n` weights take no longer than the reference takes"
+    "Whether quantizing and dequantizing `n` weights take no longer than the reference takes"
     w = torch.linspace(-1, 1, n, device=device).bfloat16()
     packed, absmax = quantize_reference(w, 64)
     state = quantize_absmax(absmax)
-    two_levels = state.codes, state.scales, state.offset
+    stored = packed, state.codes, state.scales, state.offset
     pairs = ((lambda: quantize_triton(w), lambda: quantize_reference(w, 64)),
-             (lambda: _restore(packed, *two_levels, w, 64, 256), lambda: dequantize_nested_reference(packed, *two_levels, w, 64, 256)))
+             (lambda: _restore(*stored, w, 64, 256), lambda: dequantize_nested_reference(*stored, w, 64, 256)))
     return all(_seconds(mine, device) <= _seconds(reference, device) for mine, reference in pairs)
 
 # %% ../../nbs/8_speed/42_kernels_cuda.ipynb #501bd24a
@@ -359,7 +419,7 @@ def tried_once(test):
 def usable(
     device:torch.device,
 ) -> bool:
-    "Whether the kernels pass their trial on `device`, which is held at the first use; if they do not, one warning says why"
+    "Whether the kernels pass their trial on `device`, held at the first use; if not, one warning says why"
     if os.environ.get('QLORA_AUDIO_KERNELS') == '0': return False
     try:
         if not equals_reference(device): why = 'they did not equal the reference'
@@ -383,6 +443,8 @@ def _dequantize_cuda(packed:Tensor, absmax:Tensor, out:Tensor, blocksize:int) ->
     else: dequantize_reference(packed, absmax, out, blocksize)
 
 @torch.library.register_kernel('qlora_audio::dequantize_nested', 'cuda')
-def _dequantize_nested_cuda(packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blocksize:int, nested_blocksize:int) -> None:
-    if out.dtype in _DTYPES and usable(out.device): _restore(packed, codes, scales, offset, out, blocksize, nested_blocksize)
-    else: dequantize_nested_reference(packed, codes, scales, offset, out, blocksize, nested_blocksize)
+def _dequantize_nested_cuda(
+    packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blocksize:int, nested_blocksize:int,
+) -> None:
+    run = _restore if out.dtype in _DTYPES and usable(out.device) else dequantize_nested_reference
+    run(packed, codes, scales, offset, out, blocksize, nested_blocksize)

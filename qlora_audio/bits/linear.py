@@ -294,7 +294,8 @@ def _check_input(nf4, x, back):
         raise UserError(f'x: shape {tuple(x.shape)}, but {name} is {columns}')
     if x.device != nf4.packed.device:
         raise UserError(f'x: on {x.device}, the weight on {nf4.packed.device}; move one to the other')
-    if not x.is_floating_point(): raise UserError(f'x: {x.dtype} is not a floating point type; convert it with x.float()')
+    if not x.is_floating_point():
+        raise UserError(f'x: {x.dtype} is not a floating point type; convert it with x.float()')
 
 def _multiply_checked(nf4, x, *how) -> Tensor:
     "`_multiply` after all checks"
@@ -375,7 +376,8 @@ def to_bytes(info:dict) -> Tensor: # uint8
 
 def _state_of(nf4:NF4Weight) -> dict: # key → tensor
     "What a checkpoint holds of a weight, beside the codes"
-    info = dict(quant_type='nf4', blocksize=nf4.blocksize, dtype=str(nf4.dtype).removeprefix('torch.'), shape=[*nf4.shape])
+    dtype = str(nf4.dtype).removeprefix('torch.')
+    info = dict(quant_type='nf4', blocksize=nf4.blocksize, dtype=dtype, shape=[*nf4.shape])
     state = {'weight.absmax': nf4.absmax, 'weight.quant_map': NF4_CODE.clone()}
     if nf4.nested_absmax is not None:
         state |= {'weight.nested_absmax': nf4.nested_absmax, 'weight.nested_quant_map': DYNAMIC_CODE.clone()}

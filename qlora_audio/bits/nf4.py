@@ -32,14 +32,15 @@ def normal_float(
 NF4_CODE = torch.tensor([
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0])
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], dtype=torch.float32)
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #946871f4
 def pack(
     codes:Tensor, # (n,) uint8 from 0 to 15
 ) -> Tensor: # (ceil(n / 2),) uint8, first of a pair in the high nibble
-    "Two codes a byte; an odd one out is paired with code 0; `TypeError` for anything but a vector of uint8"
-    if codes.dtype != torch.uint8 or codes.ndim != 1: raise UserError(f'codes: {codes.dtype} of shape {tuple(codes.shape)}; give a vector of uint8')
+    "Two codes a byte; an odd one out is paired with code 0; `UserError` for anything but a vector of uint8"
+    if codes.dtype != torch.uint8 or codes.ndim != 1:
+        raise UserError(f'codes: {codes.dtype} of shape {tuple(codes.shape)}; give a vector of uint8')
     if codes.numel() % 2: codes = torch.cat([codes, codes.new_zeros(1)])
     return (codes[::2] << 4) | codes[1::2]
 
@@ -71,14 +72,18 @@ def _scale(
 BLOCKSIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096]
 
 def check_blocksize(blocksize:int):
-    "`ValueError` unless `blocksize` is a power of two from 32 to 4096"
-    if not isinstance(blocksize, int) or blocksize not in BLOCKSIZES: raise UserError(f'blocksize: {blocksize!r} is not a power of two from 32 to 4096; use 64')
+    "`UserError` unless `blocksize` is a power of two from 32 to 4096"
+    if not isinstance(blocksize, int) or blocksize not in BLOCKSIZES:
+        raise UserError(f'blocksize: {blocksize!r} is not a power of two from 32 to 4096; use 64')
 
 def _check_weight(weight):
-    if not isinstance(weight, Tensor): raise UserError(f'weight: a {type(weight).__name__} is not a tensor; give torch.as_tensor(weight)')
+    if not isinstance(weight, Tensor):
+        raise UserError(f'weight: a {type(weight).__name__} is not a tensor; give torch.as_tensor(weight)')
     if weight.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise UserError(f'weight: dtype {weight.dtype} is not float32, bfloat16 or float16; convert it with weight.float()')
-    if not weight.numel(): raise UserError(f'weight: shape {tuple(weight.shape)} holds no values; give at least one')
+        raise UserError(f'weight: dtype {weight.dtype} is not float32, bfloat16 or float16; '
+                        'convert it with weight.float()')
+    if not weight.numel():
+        raise UserError(f'weight: shape {tuple(weight.shape)} holds no values; give at least one')
 
 def _refuse_nonfinite(weight):
     where = tuple((~weight.isfinite()).nonzero()[0].tolist())
@@ -92,7 +97,8 @@ def quantize_reference(
     "What `quantize_nf4` means, in plain PyTorch, on any device"
     scaled, absmax = _scale(weight.flatten().float(), blocksize)
     if not absmax.isfinite().all(): _refuse_nonfinite(weight)
-    if scaled.numel() % 2: scaled = torch.nn.functional.pad(scaled, (0, 1)) # the odd one out is paired with a zero weight
+    if scaled.numel() % 2:
+        scaled = torch.nn.functional.pad(scaled, (0, 1)) # the odd one out is paired with a zero weight
     return pack(torch.bucketize(scaled, MIDPOINTS.to(weight.device)).to(torch.uint8)), absmax
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #d4170998
@@ -138,8 +144,8 @@ def _(weight, blocksize):
 def quantize_nf4(
     weight:Tensor, # any shape, float32, bfloat16 or float16
     blocksize:int=64, # weights that share one absmax: a power of two from 32 to 4096
-) -> tuple[Tensor,Tensor]: # packed uint8 (ceil(n/2),) first code in the high nibble; absmax float32 (ceil(n/blocksize),)
-    "Blockwise 4-bit NormalFloat (QLoRA, section 3), bit for bit as bitsandbytes; `ValueError` on NaN, infinity or an empty weight, `TypeError` on another dtype"
+) -> tuple[Tensor,Tensor]: # packed uint8 (ceil(n/2),), first code in the high nibble; absmax float32 (blocks,)
+    "Blockwise 4-bit NormalFloat (QLoRA, section 3), bit for bit as bitsandbytes; `UserError` on NaN or infinity"
     check_blocksize(blocksize)
     _check_weight(weight)
     return torch.ops.qlora_audio.quantize_nf4(weight.detach().contiguous(), blocksize)
@@ -155,7 +161,9 @@ def dequantize_reference(
 ):
     "What `dequantize_nf4` means, in plain PyTorch, on any device"
     n = out.numel()
-    full, levels = n // blocksize * blocksize, NF4_PAIRS.to(packed.device).index_select(0, packed.flatten().int()).flatten()[:n]   # (n,) float32
+    full = n // blocksize * blocksize
+    pairs = NF4_PAIRS.to(packed.device).index_select(0, packed.flatten().int())
+    levels = pairs.flatten()[:n] # (n,) float32
     levels[:full].view(-1, blocksize).mul_(absmax[:full // blocksize, None])
     if full < n: levels[full:] *= absmax[-1]
     out.copy_(levels.view(out.shape))
@@ -178,7 +186,8 @@ def check_packed(
     check_blocksize(blocksize)
     for name, t, want in (('packed', packed, torch.uint8), ('absmax', absmax, dtype)):
         if not isinstance(t, Tensor) or t.dtype != want:
-            raise UserError(f'{name}: {getattr(t, "dtype", type(t).__name__)} is not {want}; give what quantize_nf4 returned')
+            found = getattr(t, 'dtype', type(t).__name__)
+            raise UserError(f'{name}: {found} is not {want}; give what quantize_nf4 returned')
     if packed.numel() != (n + 1) // 2:
         raise UserError(f'packed: {packed.numel()} bytes cannot hold {n} weights; they need {(n + 1) // 2}')
     blocks = -(-n // blocksize)
@@ -195,10 +204,12 @@ def result_tensor(shape, dtype, packed, out):
             raise UserError(f'dtype: {dtype} is not a floating point type; '
                             'use torch.float32, torch.bfloat16 or torch.float16')
         return torch.empty(shape, dtype=dtype, device=getattr(packed, 'device', None))
-    if tuple(out.shape) != tuple(shape): raise UserError(f'out: shape {tuple(out.shape)}, the result has {tuple(shape)}')
+    if tuple(out.shape) != tuple(shape):
+        raise UserError(f'out: shape {tuple(out.shape)}, the result has {tuple(shape)}')
     if not out.is_contiguous() or not out.is_floating_point():
         raise UserError(f'out: {out.dtype} with strides {out.stride()}; give a contiguous floating point tensor')
-    if out.device != packed.device: raise UserError(f'out: on {out.device}, packed on {packed.device}; move one to the other')
+    if out.device != packed.device:
+        raise UserError(f'out: on {out.device}, packed on {packed.device}; move one to the other')
     return out
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #ba5dc2a2
