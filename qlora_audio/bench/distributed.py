@@ -123,6 +123,7 @@ def _check_step(model, optimizer, engine, rows:list) -> tuple: # loss of the who
         optimizer.zero_grad()
     return of_batch, dict(traffic.bytes)
 
+# %% ../../nbs/9_proofs/52_distributed.ipynb #9f192d66
 def train_check(
     strategy:str|None=None, # 'ddp', 'fsdp2' or 'zero2'; None: one process, no DDP
     steps:int=50,
@@ -250,6 +251,7 @@ def _stack(rows) -> dict:
     rows = list(rows)
     return {k: torch.stack([r[k] for r in rows]) for k in rows[0]}
 
+# %% ../../nbs/9_proofs/52_distributed.ipynb #7930ea67
 def qlora_trainer_check(
     folder:str, # checkpoints, and at the end the adapter
     processes:int=1,

@@ -140,6 +140,7 @@ def bench_memory(
         trainer.train()
         print(json.dumps(dict(before=before, peak=_status_mb('VmHWM'))))
 
+# %% ../../nbs/9_proofs/51_training.ipynb #31d99f14
 def _memory_of(kind:str, options:dict) -> dict: # before, peak: MB
     code = f'from qlora_audio.bench.training import bench_memory; bench_memory({kind!r}, **{options!r})'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

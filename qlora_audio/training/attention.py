@@ -33,6 +33,7 @@ def _attention_gradients(
     grad_scores = grad_scores.mul_(p).mul_(scale).to(q.dtype)
     return grad_scores @ k, grad_scores.mT @ q, p.to(q.dtype).mT @ grad
 
+# %% ../../nbs/5_training/25_attention.ipynb #06451337
 class ShortAttention(torch.autograd.Function):
     "torch's attention on a CPU, and its gradients as five products of all heads (Dao et al. 2022, appendix B.2)"
     longest = 256 # positions, up to which this is the faster way

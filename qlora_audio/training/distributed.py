@@ -158,6 +158,7 @@ def unwrap_ddp(model:nn.Module) -> nn.Module:
     "Without DDP around it"
     return model.module if isinstance(model, DistributedDataParallel) else model
 
+# %% ../../nbs/5_training/28_distributed.ipynb #17214b33
 def save_training(
     path:str|Path, # of the file, replaced if it exists
     model:nn.Module, # plain, or from `prepare_distributed`
@@ -271,6 +272,7 @@ def _plan_memory(
                 adapters=(8 + state_bytes) * shape.adapter(r), gathered=gathered,
                 activations=2 * shape.layers * tokens * shape.hidden + block + 8 * tokens * shape.vocab)
 
+# %% ../../nbs/5_training/28_distributed.ipynb #11309a1c
 def distributed_plan(
     shape:DecoderShape,
     gpus:int,

@@ -129,7 +129,6 @@ class PagedStates:
         self.backwards = False # whether the next sweep begins at the end
 
     def dtype_of(self, p) -> torch.dtype: # uint8 for codes
-        "States have the parameter's dtype, as torch's have, or are codes"
         return torch.uint8 if self.bits == 8 and p.numel() >= 4096 else p.dtype
 
     def place(self,

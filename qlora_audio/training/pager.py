@@ -127,6 +127,18 @@ class PageCache:
         self.log('in', page)
 
 # %% ../../nbs/5_training/22_pager.ipynb #8c58b29f
+def _sweep(pager, pages:list, write:bool): # → page, its memory
+    "Each page while the next one is on its way"
+    coming = pager.prefetch(pages[0]) if pages else None
+    for i, page in enumerate(pages):
+        if coming: coming.result()
+        slot = pager.resident[page]
+        if write: pager.dirty.add(page)
+        coming = pager.prefetch(pages[i + 1], page) if i + 1 < len(pages) else None
+        pager.log('use', page)
+        yield page, slot
+
+# %% ../../nbs/5_training/22_pager.ipynb #3c5d20ec
 class Pager(PageCache):
     "Which pages are in memory: at most a budget's worth and one, least recently used out first"
     def __init__(self,
@@ -142,9 +154,7 @@ class Pager(PageCache):
     def slots(self) -> int: # pages that may be in memory
         "The budget's pages and one that is on its way"
         return self.count if self.budget is None else self.budget // self.store.page_bytes + 1
-    def grow(self,
-        count:int, # pages in all
-    ):
+    def grow(self, count:int): # pages in all
         "Room for more pages, or `UserError` and no change"
         if self.budget is not None and count > self.slots: self.store.reserve(count)
         self.count = count
@@ -158,17 +168,8 @@ class Pager(PageCache):
         write:bool=True, # they will be changed
     ):
         "Each page and its memory, valid until the next one is asked for"
-        coming = self.prefetch(pages[0]) if pages else None
-        for i, page in enumerate(pages):
-            if coming: coming.result()
-            slot = self.resident[page]
-            if write: self.dirty.add(page)
-            coming = self.prefetch(pages[i + 1], page) if i + 1 < len(pages) else None
-            self.log('use', page)
-            yield page, slot
-    def shrink(self,
-        slots:int, # pages that may stay
-    ):
+        return _sweep(self, pages, write)
+    def shrink(self, slots:int): # pages that may stay
         "Write out what is too much and give its memory back"
         if len(self.resident) <= slots: return
         self.store.reserve(self.count)

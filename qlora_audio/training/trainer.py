@@ -299,6 +299,7 @@ def _set_best_metric(args):
     if args.metric_for_best_model and args.greater_is_better is None: # transformers takes all but a loss for a score
         args.greater_is_better = args.metric_for_best_model.removeprefix('eval_') in ('rtfx', 'tokens_per_second')
 
+# %% ../../nbs/5_training/27_trainer.ipynb #a9fc04f2
 @dataclass
 class QLoRAArguments(TrainingArguments):
     "transformers' `TrainingArguments` with defaults for adapters, and what `QLoRATrainer` adds"
@@ -527,6 +528,14 @@ def _counts_as_adapted(model:nn.Module):
     finally:
         if pretend: model._hf_peft_config_loaded = False
 
+# %% ../../nbs/5_training/27_trainer.ipynb #f6366f26
+def _say_skipped(trainer):
+    "How many recordings are missing, and why"
+    if trainer.args.process_index != 0: return
+    for name, data in dict(train_data=trainer.train_dataset, eval_data=trainer.eval_dataset).items():
+        summary = skip_summary(data)
+        if summary: print(f'{name}: {summary}', flush=True)
+
 # %% ../../nbs/5_training/27_trainer.ipynb #20d9eff8
 class MicrobatchTrainer(Trainer):
     "transformers' `Trainer` whose step is one batch over all processes, in as many microbatches as memory needs"
@@ -564,13 +573,6 @@ class MicrobatchTrainer(Trainer):
         return metrics
 
 # %% ../../nbs/5_training/27_trainer.ipynb #8acda635
-def _say_skipped(trainer):
-    "What `load_speech` left out of the data"
-    if trainer.args.process_index != 0: return
-    for name, data in dict(train_data=trainer.train_dataset, eval_data=trainer.eval_dataset).items():
-        summary = skip_summary(data)
-        if summary: print(f'{name}: {summary}', flush=True)
-
 class QLoRATrainer(MicrobatchTrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def __init__(self,
