@@ -19,8 +19,8 @@ import torchaudio.functional as AF
 from torch import nn, Tensor
 from transformers import PreTrainedConfig
 from ..errors import UserError
-from ..bits.linear import product_cpu, restored
-from ..adapters.lora import adapted_layers, adapter_parameters, add_product, input_gradient, LoRALinear, thin
+from ..bits.linear import NF4Weight
+from ..adapters.lora import adapted_layers, adapter_parameters, LoRALinear, thin
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
 from ..models.audio_text import AudioTextModel
@@ -376,34 +376,28 @@ class NF4TemporalLoRA(torch.autograd.Function):
         gate:Tensor, # (..., 1) or (..., r)
         dropout_mask:Tensor|None, # (..., in_features) bool: what dropout leaves; all if None
         scaling:float, # divided by dropout's share of what is left
-        blocksize:int,
-        *scales, # packed, absmax, nested_absmax, nested_offset
+        nf4:NF4Weight, # Ŵ
     ) -> Tensor: # (..., out_features) in x's dtype
-        ctx.torch_plans = torch.compiler.is_compiling() or x.device.type != 'cpu'
-        ctx.scaling, ctx.blocksize, shape = scaling, blocksize, (len(B), x.shape[-1])
-        ctx.gate_shape, ctx.gate_dtype = gate.shape, gate.dtype
-        if ctx.torch_plans: y = F.linear(x, restored(scales, shape, x.dtype, blocksize), bias)
-        else: y = product_cpu(x, bias, scales, len(B), blocksize)
         a = thin(A, x)
         h = _dropped(x, dropout_mask).to(a.dtype) @ a.T                   # (N, r)
         g = gate.reshape(len(h), -1).to(h.dtype)
-        add_product(y.view(-1, len(B)), h * g, thin(B, x).T, scaling)
-        ctx.save_for_backward(x, A, B, dropout_mask, h, g, *scales)
-        return y
+        ctx.save_for_backward(x, A, B, dropout_mask, h, g, *nf4.tensors)
+        ctx.nf4, ctx.scaling, ctx.gate_shape, ctx.gate_dtype = nf4, scaling, gate.shape, gate.dtype
+        return nf4.matmul(x, bias, h * g, B, scaling)
 
     @staticmethod
     def backward(ctx, grad): # (..., out_features)
-        x, A, B, mask, h, g, *scales = ctx.saved_tensors
+        x, A, B, mask, h, g, *tensors = ctx.saved_tensors
         a, grad_y = thin(A, x), grad.reshape(-1, len(B)).to(h.dtype)
         grad_gated = (grad_y @ thin(B, x)) * ctx.scaling                  # (N, r)
         grad_B = ((h * g).T @ grad_y).T.to(B.dtype) * ctx.scaling
         grad_gate, grad_h = grad_gated * h, grad_gated * g
         if g.shape[1] == 1: grad_gate = grad_gate.sum(1, keepdim=True)
         grad_A = (grad_h.T @ _dropped(x, mask).to(a.dtype)).to(A.dtype)
-        grad_x = input_gradient(ctx, grad, x, grad_h, a, mask, scales) if ctx.needs_input_grad[0] else None
-        grad_bias = grad.reshape(-1, len(B)).sum(0) if ctx.needs_input_grad[1] else None
-        grad_gate = grad_gate.reshape(ctx.gate_shape).to(ctx.gate_dtype)
-        return grad_x, grad_bias, grad_A, grad_B, grad_gate, *[None] * (3 + len(scales))
+        grad_x = grad_bias = None
+        if ctx.needs_input_grad[0]: grad_x = ctx.nf4.with_tensors(tensors).matmul_back(grad, grad_h, a, mask)
+        if ctx.needs_input_grad[1]: grad_bias = grad.reshape(-1, len(B)).sum(0)
+        return grad_x, grad_bias, grad_A, grad_B, grad_gate.reshape(ctx.gate_shape).to(ctx.gate_dtype), None, None, None
 
 # %% ../../nbs/6_strategies/29_temporal.ipynb #f2f80210
 def gate_values(
@@ -439,8 +433,7 @@ def _fused_product(layer, x):
     mask = torch.empty(x.shape, dtype=torch.bool, device=x.device).bernoulli_(1 - p) if p else None
     bias = None if base.bias is None else base.bias.to(x.dtype)
     return NF4TemporalLoRA.apply(x, bias, layer.lora_A.weight, layer.lora_B.weight, layer.frame_gates(x), mask,
-                                 layer.scaling / (1 - p), base.blocksize,
-                                 base.weight, base.absmax, base.nested_absmax, base.nested_offset)
+                                 layer.scaling / (1 - p), base.nf4)
 
 @torch.no_grad()
 def _constant_adapter(layer):
