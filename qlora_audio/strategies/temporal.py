@@ -20,7 +20,7 @@ from torch import nn, Tensor
 from transformers import PreTrainedConfig
 from ..errors import UserError
 from ..bits.linear import NF4Weight
-from ..adapters.lora import adapted_layers, adapter_parameters, LoRALinear, thin
+from ..adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
 from ..models.audio_text import AudioTextModel
@@ -378,7 +378,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
         scaling:float, # divided by dropout's share of what is left
         nf4:NF4Weight, # Ŵ
     ) -> Tensor: # (..., out_features) in x's dtype
-        a = thin(A, x)
+        a = cast_factor(A, x)
         h = _dropped(x, dropout_mask).to(a.dtype) @ a.T                   # (N, r)
         g = gate.reshape(len(h), -1).to(h.dtype)
         ctx.save_for_backward(x, A, B, dropout_mask, h, g, *nf4.tensors)
@@ -388,8 +388,8 @@ class NF4TemporalLoRA(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad): # (..., out_features)
         x, A, B, mask, h, g, *tensors = ctx.saved_tensors
-        a, grad_y = thin(A, x), grad.reshape(-1, len(B)).to(h.dtype)
-        grad_gated = (grad_y @ thin(B, x)) * ctx.scaling                  # (N, r)
+        a, grad_y = cast_factor(A, x), grad.reshape(-1, len(B)).to(h.dtype)
+        grad_gated = (grad_y @ cast_factor(B, x)) * ctx.scaling                  # (N, r)
         grad_B = ((h * g).T @ grad_y).T.to(B.dtype) * ctx.scaling
         grad_gate, grad_h = grad_gated * h, grad_gated * g
         if g.shape[1] == 1: grad_gate = grad_gate.sum(1, keepdim=True)
@@ -475,7 +475,7 @@ class TemporalLoRALinear(LoRALinear):
 
     def adapter(self, x:Tensor) -> Tensor: # (rows, L, out_features)
         "What is added to the base"
-        a, b, seen = thin(self.lora_A.weight, x), thin(self.lora_B.weight, x), self.dropout(x)
+        a, b, seen = cast_factor(self.lora_A.weight, x), cast_factor(self.lora_B.weight, x), self.dropout(x)
         h = F.linear(seen.to(a.dtype), a)
         return F.linear(h * self.frame_gates(x, h).to(h.dtype), b * self.scaling).to(x.dtype)
 
