@@ -238,10 +238,10 @@ def without_numbers(
             stack.enter_context(patch.object(where, name, choice))
         put(F, 'scaled_dot_product_attention', attention(device))
         put(torch, 'is_autocast_enabled', lambda *_: False); put(torch, 'autocast', lambda *_, **__: contextlib.nullcontext()) # they know no meta device
-        put(linear.workspace, 'buffers', {}); put(linear, 'restore_into', lambda out, *_: out)
         if device == 'cpu':
+            stack.enter_context(linear.meta_as_cpu())
             put(F, 'dropout', dropout_cpu); put(lora, 'thin', lambda weight, x: weight.to(linear.product_dtype(x.dtype)))
-            for module in (linear, lora): put(module, 'restored', Packed); put(module, 'F', SimpleNamespace(**vars(F) | dict(linear=product)))
+            put(lora, 'restored', Packed); put(lora, 'F', SimpleNamespace(**vars(F) | dict(linear=product)))
         yield
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000022
