@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from .. import errors
 from ..errors import UserError
-from ..bits import linear
-from ..adapters import lora
+
+from ..adapters.modalities import modality_of
 from ..adapters.targets import LoRAConfig
 from ..models.encoders import encoder_adapter
 from ..models.quantize import NF4Config
@@ -79,7 +80,7 @@ def known_config(name:str) -> PreTrainedConfig:
     return CONFIG_MAPPING[settings.pop('model_type')](**settings)
 
 # %% ../../nbs/7_tools/33_plan.ipynb #eef97954
-BUILT_IN = Path(linear.__file__).parent/'base'
+BUILT_IN = Path(errors.__file__).parent/'base'
 
 def find_config(
     model, # a config, a model, a folder, a config.json, a name in `KNOWN` or the end of one; the built-in base if None
@@ -131,7 +132,7 @@ class Counts:
 def count_setup(config:PreTrainedConfig, setup:Setup) -> Counts:
     "Sizes of everything that a setup holds between steps, its ranks being the unit"
     tensors, model = shapes(skeleton(config, setup.dtype), setup.nf4), prepared(config, setup.but(checkpointing=False))
-    part = lora.modalities(model)
+    part = modality_of(model)
     trained = [(p.numel(), 'lora_' in n and 'magnitude' not in n, p.element_size(), part.get(n.split('.lora_')[0]), 'lora_' not in n) for n, p in model.named_parameters() if p.requires_grad]
     base = {f'{b} bits': base_bytes(tensors, b, False) for b in (16, 8, 4)} | {'4 bits with double quantization': base_bytes(tensors, 4, True)}
     return Counts(tensors, base | dict(now=base_bytes(tensors, setup.bits, width=setup.dtype.itemsize)), trained)
