@@ -4,24 +4,23 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'PAGE_BYTES', 'FULL_FINETUNING', 'MODEL_CLASSES', 'PARTS', 'one_at_a_time', 'KEPT', 'LISTENERS',
-           'seconds_of', 'TEXT_ONLY', 'TEXT_GRAIN', 'weight_bytes', 'optimizer_bytes', 'full_finetuning_bytes',
-           'model_class', 'skeleton', 'Shape', 'shapes', 'base_bytes', 'Live', 'Ghosts', 'attention', 'dropout_cpu',
+           'TEXT_ONLY', 'TEXT_GRAIN', 'weight_bytes', 'optimizer_bytes', 'full_finetuning_bytes', 'model_class',
+           'skeleton', 'Shape', 'shapes', 'base_bytes', 'Live', 'copied_bytes', 'Ghosts', 'KernelsOf', 'repeated_alike',
            'Packed', 'product', 'without_numbers', 'stacks', 'shorten', 'Trace', 'trace', 'deepen', 'Setup',
-           'checkpoint', 'prepared', 'Listener', 'ghost', 'words', 'ragged', 'own_units', 'own_entries', 'own_batch',
-           'own_grain', 'own_longest', 'whisper_batch', 'qwen_batch', 'voxtral_batch', 'granite_batch', 'listener',
-           'ranks_of', 'scaled', 'Step', 'design', 'fit_step']
+           'checkpoint', 'prepared', 'Listener', 'register_listener', 'ghost', 'words', 'own_units', 'own_entries',
+           'own_batch', 'own_grain', 'own_longest', 'ragged', 'listener', 'ranks_of', 'scaled', 'Step', 'design',
+           'fit_step']
 
 # %% ../../nbs/7_tools/32_trace.ipynb #d95f008f
 import contextlib, copy, functools, math, threading, warnings, weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
 from torch import nn, Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -54,6 +53,7 @@ def weight_bytes(
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600000b
 OPTIMIZERS = ('adamw', 'adamw8bit') # states in 32 bits; in 8 bits, but for tensors of fewer than 4,096 elements
+
 PAGE_BYTES = 1 << 20 # of `PagedAdamW`, as it comes
 
 def optimizer_bytes(
@@ -63,46 +63,68 @@ def optimizer_bytes(
     page_bytes:int=PAGE_BYTES,
 ) -> int: # on the device
     "AdamW's two states, as `torch.optim.AdamW` or `PagedAdamW` hold them"
-    if optimizer not in OPTIMIZERS: raise UserError(f"optimizer: {optimizer!r} is not known; use {' or '.join(map(repr, OPTIMIZERS))}")
-    codes = [n for n in sizes if optimizer == 'adamw8bit' and n >= 4096]
-    whole = 8 * (sum(sizes) - sum(codes))
-    if optimizer == 'adamw' and device_budget is None: return whole
-    blocks = sum(-(-n // 256) for n in codes) * 256
-    pages = -(-(whole // 8) // page_capacity(page_bytes, torch.float32)) + -(-blocks // page_capacity(page_bytes, torch.uint8))
-    return pages * page_bytes if device_budget is None else min(pages, device_budget // page_bytes + 1) * page_bytes
+    if optimizer not in OPTIMIZERS:
+        raise UserError(f"optimizer: {optimizer!r} is not known; use {' or '.join(map(repr, OPTIMIZERS))}")
+    in_8_bits = [n for n in sizes if optimizer == 'adamw8bit' and n >= 4096]
+    in_32_bits = sum(sizes) - sum(in_8_bits)
+    if optimizer == 'adamw' and device_budget is None: return 8 * in_32_bits
+    codes = sum(-(-n // 256) for n in in_8_bits) * 256 # in whole blocks
+    pages = -(-in_32_bits // page_capacity(page_bytes, torch.float32))
+    pages += -(-codes // page_capacity(page_bytes, torch.uint8))
+    if device_budget is not None: pages = min(pages, device_budget // page_bytes + 1)
+    return pages * page_bytes
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600000e
-FULL_FINETUNING = dict(weights=2, gradients=2, optimizer=8) # bytes for each parameter: 16 bits, 16 bits, and AdamW's two states in 32 bits
+FULL_FINETUNING = dict(weights=2, gradients=2, optimizer=8) # bytes of each parameter; AdamW has two float32 states
 
 def full_finetuning_bytes(parameters:int) -> int:
     "What weights, gradients and optimizer take if every parameter is trained in 16 bits (QLoRA, section 1)"
     return parameters * sum(FULL_FINETUNING.values())
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000010
+MODEL_CLASSES = dict(
+    whisper='WhisperForConditionalGeneration', qwen2_audio='Qwen2AudioForConditionalGeneration',
+    voxtral='VoxtralForConditionalGeneration', granite_speech='GraniteSpeechForConditionalGeneration')
+
 def model_class(config:PreTrainedConfig) -> type:
     "The class that a config is for"
-    if config.model_type == 'audio_text': return AudioTextModel
-    name = (getattr(config, 'architectures', None) or [None])[0] or MODEL_CLASSES.get(config.model_type) or MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
-    if name is None or not hasattr(transformers, name): raise UserError(f'model: a {name or config.model_type} is not a model that transformers {transformers.__version__} can build; give an AudioTextModel, {", ".join(MODEL_CLASSES)} or a causal language model')
-    return getattr(transformers, name)
+    kind = config.model_type
+    if kind == 'audio_text': return AudioTextModel
+    named = getattr(config, 'architectures', None) or [None]
+    name = named[0] or MODEL_CLASSES.get(kind) or MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    if name is not None and hasattr(transformers, name): return getattr(transformers, name)
+    raise UserError(
+        f'model: a {name or kind} is not a model that transformers {transformers.__version__} can build; '
+        f'give an AudioTextModel, {", ".join(MODEL_CLASSES)} or a causal language model')
 
-MODEL_CLASSES = dict(whisper='WhisperForConditionalGeneration', qwen2_audio='Qwen2AudioForConditionalGeneration', voxtral='VoxtralForConditionalGeneration', granite_speech='GraniteSpeechForConditionalGeneration')
+# %% ../../nbs/7_tools/32_trace.ipynb #5471bb54
+@contextlib.contextmanager
+def _quiet_transformers():
+    "Errors only"
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try: yield
+    finally: transformers.utils.logging.set_verbosity(level)
+
+def _without_chance(config:PreTrainedConfig) -> PreTrainedConfig:
+    "A copy without SpecAugment and layer dropout"
+    config = copy.deepcopy(config)
+    for c in [config, *(getattr(config, n, None) for n in config.sub_configs)]:
+        for k in ('layerdrop', 'encoder_layerdrop', 'decoder_layerdrop', 'mask_time_prob', 'mask_feature_prob'):
+            if hasattr(c, k): setattr(c, k, 0.)
+    return config
 
 def skeleton(
     config:PreTrainedConfig,
     dtype:torch.dtype=torch.bfloat16, # of what is not in 4 bits
 ) -> nn.Module: # on the meta device: shapes and no numbers
-    "The model that a config describes, without weights; SpecAugment and layer dropout off, which would make its size a matter of chance"
-    cls, config = model_class(config), copy.deepcopy(config)
-    for c in [config, *(getattr(config, n, None) for n in config.sub_configs)]:
-        for k in ('layerdrop', 'encoder_layerdrop', 'decoder_layerdrop', 'mask_time_prob', 'mask_feature_prob'):
-            if hasattr(c, k): setattr(c, k, 0.)
-    level = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
+    "The model that a config describes, without weights"
+    cls = model_class(config)
     try:
-        with torch.device('meta'): return cls(config).to(dtype)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError) as e: raise UserError(f'model: no {cls.__name__} can be made of this config ({" ".join(str(e).split())[:120]})') from e
-    finally: transformers.utils.logging.set_verbosity(level)
+        with _quiet_transformers(), torch.device('meta'): return cls(_without_chance(config)).to(dtype)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError) as e:
+        why = ' '.join(str(e).split())[:120]
+        raise UserError(f'model: no {cls.__name__} can be made of this config ({why})') from e
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000013
 @dataclass(frozen=True)
@@ -115,24 +137,32 @@ class Shape:
     why:str # it stays; empty if it is quantized
     width:int|None=None # bytes of one number in a buffer, which no cast changes; None in a parameter
 
+def _shape_of(module:nn.Module, key:str, p:Tensor, said, modality:str|None) -> Shape:
+    "`said` is what the plan says of the layer: settings, or why it stays in 16 bits"
+    settings = (said['blocksize'], said['double_quant']) if isinstance(said, dict) else None
+    is_buffer = key in module._buffers
+    kind = 'buffer' if is_buffer else key if key != 'weight' else type(module).__name__
+    why = '' if settings else said or kind
+    rows = len(p) if p.dim() else 1
+    return Shape(p.numel(), rows, settings, modality, why, p.dtype.itemsize if is_buffer else None)
+
 def shapes(
     model:nn.Module, # on the meta device, not quantized
     config:NF4Config|None=None, # what stays in 16 bits, beside the head, embeddings, norms and convolutions
 ) -> list: # of Shape
     "Every tensor of a model once"
-    plan, seen, out = quantization_plan(model, config or NF4Config()), set(), []
+    plan = quantization_plan(model, config or NF4Config())
     try: part = modality_of(model)
     except ValueError: part = {}
+    seen, out = set(), []
     for name, module in model.named_modules():
         for key, p in [*module._parameters.items(), *module._buffers.items()]:
             if p is None or id(p) in seen: continue
             seen.add(id(p))
-            said = plan.get(name) if key == 'weight' else None
-            settings = (said['blocksize'], said['double_quant']) if isinstance(said, dict) else None
-            why = '' if settings else said or ('buffer' if key in module._buffers else key if key != 'weight' else type(module).__name__)
-            out.append(Shape(p.numel(), len(p) if p.dim() else 1, settings, part.get(name), why, p.dtype.itemsize if key in module._buffers else None))
+            out.append(_shape_of(module, key, p, plan.get(name) if key == 'weight' else None, part.get(name)))
     return out
 
+# %% ../../nbs/7_tools/32_trace.ipynb #a1a67161
 def base_bytes(
     tensors:list, # of Shape
     bits:int=4, # 16, 8 or 4
@@ -142,7 +172,8 @@ def base_bytes(
     "What a base takes"
     def size(t):
         if t.width or not t.settings or bits == 16: return (t.width or width) * t.numbers
-        return weight_bytes(t.numbers, bits, t.settings[1] if double_quant is None else double_quant, t.settings[0], t.rows)
+        blocksize, double = t.settings
+        return weight_bytes(t.numbers, bits, double if double_quant is None else double_quant, blocksize, t.rows)
     return sum(map(size, tensors))
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000018
@@ -152,9 +183,14 @@ class Live(TorchDispatchMode):
     "Counts the bytes of every tensor from the operation that makes it until nothing refers to it any more"
     def __init__(self,
         kind:Callable=lambda t, func: 0, # (tensor, operation) → number in `PARTS`
+        inside:Callable=lambda func, args, out: 0, # bytes that an operation takes while it runs, beside its result
     ):
         super().__init__()
-        self.kind, self.now, self.held, self.timeline = kind, [0] * len(PARTS), {}, [] # timeline: bytes of each part after each operation
+        self.kind = kind
+        self.inside = inside
+        self.now = [0] * len(PARTS) # bytes alive
+        self.held = {} # storage → [number in `PARTS`, bytes]
+        self.timeline = [] # bytes of each part at each operation
 
     def note(self, t:Tensor, kind:int=0):
         "Count the memory of a tensor, if it is not counted yet"
@@ -172,7 +208,8 @@ class Live(TorchDispatchMode):
     def move(self, t:Tensor, kind:int):
         "Count it as something else from here on"
         entry = self.held[t.untyped_storage()._cdata]
-        self.now[entry[0]] -= entry[1]; self.now[kind] += entry[1]
+        self.now[entry[0]] -= entry[1]
+        self.now[kind] += entry[1]
         entry[0] = kind
 
     def run(self, func, args, kwargs): return func(*args, **kwargs)
@@ -181,18 +218,49 @@ class Live(TorchDispatchMode):
         out = self.run(func, args, kwargs or {})
         for t in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(t, Tensor): self.note(t, self.kind(t, func))
-        self.timeline.append(tuple(self.now))
+        self.timeline.append((self.now[0] + self.inside(func, args, out), *self.now[1:]))
         return out
 
+# %% ../../nbs/7_tools/32_trace.ipynb #3f086d1a
+_TAKEN_AS_THEY_ARE = {'where', 'masked_fill', 'clone'}
+
+def copied_bytes(
+    func, # an operation, as a `TorchDispatchMode` sees it
+    args:tuple,
+    out, # its result
+) -> int:
+    "Bytes of the copies that a CPU makes inside of an operation over tensors of several dtypes"
+    if torch.Tag.pointwise not in func.tags or not isinstance(out, Tensor): return 0
+    if func.overloadpacket.__name__ in _TAKEN_AS_THEY_ARE: return 0
+    operands = [t for t in args if isinstance(t, Tensor) and t.dim()]
+    if out.dtype != torch.bool: operands.append(out)
+    common = functools.reduce(torch.promote_types, {t.dtype for t in operands}, operands[0].dtype)
+    return common.itemsize * sum(t.numel() for t in operands if t.dtype != common)
+
 # %% ../../nbs/7_tools/32_trace.ipynb #1600001b
+def _tensors_in(values) -> list: # of Tensor
+    "Tensors among arguments, or in lists among them"
+    flat = [v for a in values for v in (a if isinstance(a, (list, tuple)) else (a,))]
+    return [v for v in flat if isinstance(v, Tensor)]
+
+def _with_rows(args:tuple) -> tuple:
+    "Arguments of `index`: where a mask is real, so is the number of rows it chooses"
+    found = []
+    for i in args[1]:
+        mask = i is not None and i.dtype == torch.bool and not i.is_meta
+        found += i.nonzero().unbind(1) if mask else [i]
+    return args[0], found
+
+def _to_meta(t:Tensor) -> Tensor: # a number alone may stay where it is
+    return t if t.is_meta or not t.dim() else t.to('meta')
+
 class Ghosts(Live):
-    "`Live` over tensors without numbers: floats are on the meta device, whole numbers and masks are real, since shapes depend on them"
+    "`Live` over tensors without numbers: floats on the meta device, whole numbers and masks real"
     def run(self, func, args, kwargs):
-        tensors = [t for a in (*args, *kwargs.values()) for t in (a if isinstance(a, (list, tuple)) else (a,)) if isinstance(t, Tensor)]
+        tensors = _tensors_in([*args, *kwargs.values()])
         if any(t.is_meta for t in tensors):
-            if func is torch.ops.aten.index.Tensor: # where a mask is real, so is the number of rows it chooses
-                args = args[0], [j for i in args[1] for j in (i.nonzero().unbind(1) if i is not None and i.dtype == torch.bool and not i.is_meta else [i])]
-            if not all(t.is_meta for t in tensors): args, kwargs = tree_map_only(Tensor, lambda t: t if t.is_meta or not t.dim() else t.to('meta'), (args, kwargs))
+            if func is torch.ops.aten.index.Tensor: args = _with_rows(args)
+            if not all(t.is_meta for t in tensors): args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
             return func(*args, **kwargs)
         if not tensors: # something is made from nothing
             out = func(*args, **kwargs | dict(device=torch.device('meta')))
@@ -200,58 +268,102 @@ class Ghosts(Live):
         return func(*args, **kwargs | (dict(device=torch.device('cpu')) if 'device' in kwargs else {}))
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600001d
-def attention(device:str) -> Callable:
-    "Attention as the fused kernels do it: it keeps queries, keys, values and the result, never the matrix of all pairs"
-    def call(query, key, value, attn_mask=None, dropout_p=0., is_causal=False, scale=None, enable_gqa=False):
-        if device == 'cpu' and dropout_p or len(query) != len(key) or attn_mask is not None and attn_mask.requires_grad: # no kernel is fused for these
-            return torch.ops.aten._scaled_dot_product_attention_math(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)[0]
-        if attn_mask is not None and attn_mask.dtype == torch.bool: attn_mask = attn_mask.to('meta').to(query.dtype)
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
-    return call
+def _attention(device, query, key, value, attn_mask=None, dropout_p=0., is_causal=False, scale=None, enable_gqa=False):
+    "Attention as fused kernels do it: they keep queries, keys, values and the result, never the matrix of all pairs"
+    masked = attn_mask is not None
+    not_fused = device == 'cpu' and dropout_p or len(query) != len(key) or masked and attn_mask.requires_grad
+    if not_fused:
+        return torch.ops.aten._scaled_dot_product_attention_math(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)[0]
+    if masked and attn_mask.dtype == torch.bool: attn_mask = attn_mask.to('meta').to(query.dtype)
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
 
-def dropout_cpu(x, p=.5, training=True, inplace=False):
+def _dropout_cpu(x, p=.5, training=True, inplace=False):
     "What a CPU makes of `F.dropout`: noise in the input's dtype, where a GPU keeps a mask of bytes"
     return x * torch.empty_like(x).bernoulli_(1 - p).div_(1 - p) if training and p else x
 
+class KernelsOf(TorchFunctionMode):
+    "Attention and dropout on the meta device as a device's kernels do them"
+    here = threading.local() # `device` of the one that this thread is in
+
+    def __init__(self, device:str): # 'cuda' or 'cpu'
+        super().__init__()
+        self.device = device
+        self.ways = {F.scaled_dot_product_attention: functools.partial(_attention, device)}
+        if device == 'cpu': self.ways[F.dropout] = _dropout_cpu
+
+    def __enter__(self):
+        self.before = getattr(self.here, 'device', None)
+        self.here.device = self.device
+        return super().__enter__()
+
+    def __exit__(self, *exc):
+        self.here.device = self.before
+        return super().__exit__(*exc)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return self.ways.get(func, func)(*args, **kwargs or {})
+
+def repeated_alike() -> tuple: # contexts of a forward pass, and of its repetition
+    "For checkpointing: a backward pass leaves the mode, so what it computes again enters it once more"
+    device = getattr(KernelsOf.here, 'device', None)
+    return contextlib.nullcontext(), KernelsOf(device) if device else contextlib.nullcontext()
+
+# %% ../../nbs/7_tools/32_trace.ipynb #1600001f
+# TEMPORARY, until bits.linear and adapters.lora ask `meta_as_cpu`: these names are put back by it
+from types import SimpleNamespace
+from unittest.mock import patch
+from ..adapters import lora
+
 class Packed:
-    "A 4-bit weight that has not been restored, for products on a CPU, which restore it piece by piece"
-    def __init__(self, scales, shape, dtype, blocksize): self.scales, self.shape, self.blocksize = scales, shape, blocksize
+    def __init__(self, scales, shape, dtype, blocksize):
+        self.scales, self.shape, self.blocksize = scales, shape, blocksize
+
     def __rmatmul__(self, grad): return linear.product_back_cpu(grad, self.scales, self.shape[1], self.blocksize)
 
 def product(x, weight, bias=None):
-    "`F.linear`, by the CPU's way if the weight is `Packed`"
-    return linear.product_cpu(x, bias, weight.scales, weight.shape[0], weight.blocksize) if isinstance(weight, Packed) else F.linear(x, weight, bias)
+    if not isinstance(weight, Packed): return F.linear(x, weight, bias)
+    return linear.product_cpu(x, bias, weight.scales, weight.shape[0], weight.blocksize)
 
-# %% ../../nbs/7_tools/32_trace.ipynb #1600001f
-one_at_a_time = threading.RLock() # two that trace would put back each other's functions
+one_at_a_time = threading.RLock()
 
 @contextlib.contextmanager
-def without_numbers(
-    device:str, # 'cuda' or 'cpu': whose kernels are followed
-):
-    "While it lasts, this thread's code that would look at numbers or at the device takes the way that it takes on `device`"
+def without_numbers(device:str):
     here = threading.get_ident()
-    with one_at_a_time, contextlib.ExitStack() as stack:
+    with one_at_a_time, KernelsOf(device), contextlib.ExitStack() as stack:
         def put(where, name, value):
             real = getattr(where, name)
-            choice = (lambda *args, **kwargs: (value if threading.get_ident() == here else real)(*args, **kwargs)) if callable(real) else value
-            stack.enter_context(patch.object(where, name, choice))
-        put(F, 'scaled_dot_product_attention', attention(device))
-        put(torch, 'is_autocast_enabled', lambda *_: False); put(torch, 'autocast', lambda *_, **__: contextlib.nullcontext()) # they know no meta device
-        put(linear.workspace, 'buffers', {}); put(linear, 'restore_into', lambda out, *_: out)
+            def choice(*args, **kwargs): return (value if threading.get_ident() == here else real)(*args, **kwargs)
+            stack.enter_context(patch.object(where, name, choice if callable(real) else value))
+        put(torch, 'is_autocast_enabled', lambda *_: False)
+        put(torch, 'autocast', lambda *_, **__: contextlib.nullcontext())
+        put(linear.workspace, 'buffers', {})
+        put(linear, 'restore_into', lambda out, *_: out)
         if device == 'cpu':
-            put(F, 'dropout', dropout_cpu); put(lora, 'thin', lambda weight, x: weight.to(linear.product_dtype(x.dtype)))
-            for module in (linear, lora): put(module, 'restored', Packed); put(module, 'F', SimpleNamespace(**vars(F) | dict(linear=product)))
+            put(lora, 'thin', lambda weight, x: weight.to(linear.product_dtype(x.dtype)))
+            for module in (linear, lora):
+                put(module, 'restored', Packed)
+                put(module, 'F', SimpleNamespace(**vars(F) | dict(linear=product)))
         yield
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000022
 KEPT = 3 # layers of a stack that are run: the first, one for all in between, and the last
 
+def _signature(module:nn.Module) -> list:
+    "What two layers have in common that need the same bytes"
+    def own(m): return [(k, p.shape, p.dtype) for k, p in m._parameters.items() if p is not None]
+    return [(name, type(m).__name__, own(m)) for name, m in module.named_modules()]
+
+def _is_stack(layers:nn.ModuleList) -> bool:
+    "More than three equal layers, without hooks of their own"
+    if len(layers) <= KEPT or any(l._forward_pre_hooks for l in layers): return False
+    first = _signature(layers[0])
+    return all(_signature(l) == first for l in layers[1:])
+
 def stacks(model:nn.Module) -> dict: # name → nn.ModuleList
     "Lists of more than three equal layers, the outermost ones"
-    def built(module): return [(n, type(m).__name__, [(k, p.shape, p.dtype) for k, p in m._parameters.items() if p is not None]) for n, m in module.named_modules()]
-    def equal(layers): return len(layers) > KEPT and not any(l._forward_pre_hooks for l in layers) and all(built(l) == built(layers[0]) for l in layers[1:])
-    found = {n: m for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and equal(m)}
+    found = {n: m for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and _is_stack(m)}
     return {n: m for n, m in found.items() if not any(n.startswith(other + '.') for other in found)}
 
 def shorten(
@@ -260,8 +372,9 @@ def shorten(
 ):
     "Leave three layers of every stack"
     for name in names:
-        layers, (parent, _, child) = model.get_submodule(name), name.rpartition('.')
-        parent = model.get_submodule(parent)
+        parent_name, _, child = name.rpartition('.')
+        parent = model.get_submodule(parent_name)
+        layers = getattr(parent, child)
         for k, v in vars(parent).items():
             if type(v) is int and v == len(layers): setattr(parent, k, KEPT) # where the forward pass counts for itself
         setattr(parent, child, layers[:KEPT])
@@ -269,9 +382,45 @@ def shorten(
 # %% ../../nbs/7_tools/32_trace.ipynb #16000025
 @dataclass
 class Trace:
-    "Bytes during one step: `timeline` (operations, parts), and (operation, bytes) where a layer of a stack begins and where its gradient does"
-    timeline:np.ndarray
+    "Bytes during one step"
+    timeline:np.ndarray # (operations, parts)
     marks:dict # ('forward' or 'backward', stack, layer) → (operation, bytes of each part)
+
+class _Marks:
+    "Hooks that note what is alive where a layer of a stack begins, and where its gradient does"
+    def __init__(self, mode:Live, model:nn.Module, names):
+        self.mode = mode
+        self.found = {}
+        self.handles = []
+        for name in names:
+            for i, layer in enumerate(model.get_submodule(name)):
+                self.handles.append(layer.register_forward_pre_hook(functools.partial(self._begins, name, i)))
+                self.handles.append(layer.register_forward_hook(functools.partial(self._ends, name, i)))
+
+    def put(self, *name): self.found.setdefault(name, (len(self.mode.timeline), np.array(self.mode.now, float)))
+
+    def _begins(self, name, i, *_): self.put('forward', name, i)
+
+    def _ends(self, name, i, module, args, out):
+        out = out[0] if isinstance(out, tuple) else out
+        if not out.requires_grad or ('end', name, i) in self.found: return # checkpointing repeats it
+        out.register_hook(lambda grad: self.put('backward', name, i))
+        self.put('end', name, i)
+
+    def remove(self):
+        for h in self.handles: h.remove()
+
+# %% ../../nbs/7_tools/32_trace.ipynb #264770b7
+def _kind_in(model:nn.Module) -> Callable: # (tensor, operation) → number in `PARTS`
+    "What the tensors of a step are"
+    head = model.get_output_embeddings()
+    vocabulary = None if head is None else head.weight.shape[:1]
+    weights = {(m.out_features, m.in_features) for m in model.modules() if isinstance(m, NF4Linear)}
+    def kind(t, func):
+        if t.shape[-1:] == vocabulary: return 1
+        made_empty = func is torch.ops.aten.empty.memory_format
+        return 2 if made_empty and (t.shape in weights or t.dim() == 1) else 0
+    return kind
 
 def trace(
     model:nn.Module, # on the meta device
@@ -280,50 +429,44 @@ def trace(
     device:str='cuda', # whose kernels are followed
 ) -> Trace:
     "One forward and backward pass without numbers; what the base holds is not counted, the batch is"
-    head = model.get_output_embeddings()
-    trained, handles, marks = [p for p in model.parameters() if p.requires_grad], [], {}
-    large = {(m.out_features, m.in_features) for m in model.modules() if isinstance(m, NF4Linear)}
-    def kind(t, func):
-        if head is not None and t.shape[-1:] == head.weight.shape[:1]: return 1
-        return 2 if func is torch.ops.aten.empty.memory_format and (t.shape in large or t.dim() == 1) else 0
-    mode = Ghosts(kind)
-    def mark(*name): marks.setdefault(name, (len(mode.timeline), np.array(mode.now, float)))
-    def before(name, i, *_): mark('forward', name, i)
-    def after(name, i, module, args, out):
-        out = out[0] if isinstance(out, tuple) else out
-        if out.requires_grad and ('end', name, i) not in marks: out.register_hook(lambda grad: mark('backward', name, i)); mark('end', name, i) # not again when checkpointing repeats it
-    for name in names:
-        for i, layer in enumerate(model.get_submodule(name)): handles += [layer.register_forward_pre_hook(functools.partial(before, name, i)), layer.register_forward_hook(functools.partial(after, name, i))]
-    for p in trained: handles.append(p.register_post_accumulate_grad_hook(lambda p: mode.move(p.grad, 3)))
     for dtype in (torch.bfloat16, torch.float16): linear.product_dtype(dtype) # it tries real products, once
+    mode = Ghosts(_kind_in(model), copied_bytes) if device == 'cpu' else Ghosts(_kind_in(model))
+    marks = _Marks(mode, model, names)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    handles = [p.register_post_accumulate_grad_hook(lambda p: mode.move(p.grad, 3)) for p in trained]
     try:
         for t in [*model.parameters(), *model.buffers()]: mode.note(t)
         start = mode.now[0]
         for t in batch.values(): mode.note(t)
         with without_numbers(device), mode: model(**batch).loss.backward()
     finally:
+        marks.remove()
         for h in handles: h.remove()
         for p in trained: p.grad = None
     timeline = np.array(mode.timeline, float)
     timeline[:, 0] -= start
-    return Trace(timeline, marks)
+    return Trace(timeline, marks.found)
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000027
 def deepen(
     timeline:np.ndarray, # (operations, parts) with three layers of every stack
     marks:dict, # of that trace
     counts:dict, # stack → layers that it has
-) -> np.ndarray: # the same, as it is with all layers; while a layer in between runs, as in the fullest of its repetitions
-    "Put back the layers that were left out: each adds in the forward pass, and takes away in the backward pass, what the middle one does"
+) -> np.ndarray: # with all layers; while a layer in between runs, as in the fullest of its repetitions
+    "Put back the layers that were left out: each adds in the forward pass what the middle one does, and frees it later"
     out = timeline.copy()
-    fuller = lambda a, b: a if a.sum() >= b.sum() else b
+    def fuller(a, b): return a if a.sum() >= b.sum() else b
     for name, n in counts.items():
-        (begin, x), (end, y) = marks['forward', name, 1], marks['forward', name, 2]
-        up, zero = (n - KEPT) * (y - x), 0 * x
-        out[begin:end] += fuller(up, zero)
-        if ('backward', name, 0) not in marks: out[end:] += up; continue # no gradient gets here
-        (back, x), (done, y) = marks['backward', name, 1], marks['backward', name, 0]
-        down = (n - KEPT) * (y - x)
+        begin, before = marks['forward', name, 1]
+        end, after = marks['forward', name, 2]
+        up = (n - KEPT) * (after - before)
+        out[begin:end] += fuller(up, 0 * up)
+        if ('backward', name, 0) not in marks: # no gradient gets here
+            out[end:] += up
+            continue
+        back, before = marks['backward', name, 1]
+        done, after = marks['backward', name, 0]
+        down = (n - KEPT) * (after - before)
         out[end:back] += up
         out[back:done] += fuller(up, up + down)
         out[done:] += up + down
@@ -342,14 +485,27 @@ class Setup:
     ragged:bool=True # recordings of different lengths in a batch: attention then needs masks
 
     @property
-    def key(self) -> str: return repr((self.bits, self.nf4.to_dict(), self.lora, self.checkpointing, self.dtype, self.device, self.ragged))
+    def key(self) -> str: # setups with the same key need the same bytes
+        values = self.bits, self.nf4.to_dict(), self.lora, self.checkpointing, self.dtype, self.device, self.ragged
+        return repr(values)
+
     def but(self, **changes): return replace(self, **changes) # → Setup
 
-def checkpoint(model:nn.Module):
+def _can_checkpoint(module:nn.Module) -> bool:
+    if not isinstance(module, PreTrainedModel) or not module.supports_gradient_checkpointing: return False
+    return any(hasattr(m, 'gradient_checkpointing') for m in module.modules())
+
+def checkpoint(
+    model:nn.Module, # changed in place
+    **how, # more arguments of `torch.utils.checkpoint.checkpoint`
+):
     "Switch checkpointing on: in the model, or where its class has none, in the parts that have it"
-    parts = [m for m in model.modules() if isinstance(m, PreTrainedModel) and m.supports_gradient_checkpointing and any(hasattr(l, 'gradient_checkpointing') for l in m.modules())]
-    if not parts: raise UserError(f'checkpointing: {type(model).__name__} does not support it; plan with checkpointing=False')
-    for m in parts[:1] if parts[0] is model else parts: (getattr(m, 'activation_checkpointing_enable', None) or m.gradient_checkpointing_enable)(dict(use_reentrant=False))
+    parts = [m for m in model.modules() if _can_checkpoint(m)]
+    if not parts:
+        raise UserError(f'checkpointing: {type(model).__name__} does not support it; plan with checkpointing=False')
+    for m in parts[:1] if parts[0] is model else parts:
+        enable = getattr(m, 'activation_checkpointing_enable', None) or m.gradient_checkpointing_enable
+        enable(dict(use_reentrant=False) | how)
 
 def prepared(
     config:PreTrainedConfig,
@@ -363,40 +519,40 @@ def prepared(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # names shared by modalities: whoever trains is told
         add_lora(model, setup.lora)
-    if setup.checkpointing: checkpoint(model)
+    if setup.checkpointing: checkpoint(model, context_fn=repeated_alike)
     return model.train()
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600002e
 @dataclass(frozen=True)
 class Listener:
     "How a family hears: what a recording becomes, and the batch that a training step is given"
-    units:Callable # (config, seconds, rate) → int, whatever grows with the recording: encoder frames, audio tokens, windows
+    units:Callable # (config, seconds, rate) → int, whatever grows with the recording
     batch:Callable # (model, recordings, units, text tokens) → dict, floats without numbers
-    grain:Callable=lambda config: 0 # units from one size to the next at which the traces are made; 0 if no recording changes the size
+    grain:Callable=lambda config: 0 # units from one traced size to the next; 0 if no recording changes the size
     longest:Callable=lambda config: None # units at most; None if there is no limit
     rate:float=100. # frames of the feature extractor in a second, or samples
 
+LISTENERS = {} # config.model_type → Listener
+
+def register_listener(
+    model_type:str, # as its config says
+    listener:Listener,
+) -> Listener: # the same
+    "Let the planner know how a family of models hears"
+    LISTENERS[model_type] = listener
+    return listener
+
+# %% ../../nbs/7_tools/32_trace.ipynb #73702917
 def ghost(*shape, like:nn.Module) -> Tensor:
     "Features without numbers, in the dtype of the model"
-    return torch.empty(shape, dtype=next(p.dtype for p in like.parameters() if p.is_floating_point()), device='meta')
+    dtype = next(p.dtype for p in like.parameters() if p.is_floating_point())
+    return torch.empty(shape, dtype=dtype, device='meta')
 
 def words(B:int, audio:int, text:int, token:int) -> dict: # input_ids and labels (B, audio + text)
     "Placeholders, then text to predict"
     ids = torch.full((B, audio + text), token)
     ids[:, audio:] = 0 if token else 1
     return dict(input_ids=ids, labels=ids.masked_fill(ids == token, -100), attention_mask=torch.ones_like(ids))
-
-def ragged(model:nn.Module, batch:dict) -> dict:
-    "All but the first of a batch made a little shorter, so that there is padding and nothing else changes"
-    batch = {k: v.clone() for k, v in batch.items()}
-    if 'attention_mask' in batch: batch['attention_mask'][1:, -1], batch['labels'][1:, -1] = 0, -100
-    if (lengths := batch.get('feature_lengths')) is not None and encoder_adapter(model.config.audio_config).input != 'waveform' and model.config.encoder_window == 'own': # group norms run clip by clip where lengths differ
-        n = int(lengths[0])
-        less = own_entries(model.config, int(encoder_frames(model.config.audio_config, n)) - 1)
-        if int(model.num_audio_tokens(less)) == int(model.num_audio_tokens(n)): lengths[1:] = less
-    return batch
-
-LISTENERS = {} # config.model_type → Listener
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000031
 def own_units(config, seconds, rate) -> int:
@@ -407,15 +563,18 @@ def own_units(config, seconds, rate) -> int:
 def own_entries(config, units) -> int:
     "Entries on the time axis that become so many encoder frames"
     first = shortest_input(config.audio_config)
-    return first + (units - 1) * next(n for n in range(1, 1 << 20) if encoder_frames(config.audio_config, first + n) > 1)
+    step = next(n for n in range(1, 1 << 20) if encoder_frames(config.audio_config, first + n) > 1)
+    return first + (units - 1) * step
 
 def own_batch(model, B, units, text) -> dict:
     "Features, and placeholders as many as the fusion makes tokens"
-    audio = model.config.audio_config
-    T = 2 * audio.max_source_positions if model.config.encoder_window == 'full' else own_entries(model.config, units)
-    bins, token = encoder_adapter(audio).bins(audio), model.config.audio_token_id
-    n = int(model.num_audio_tokens(T))
-    return words(B, n, text, model.config.text_config.vocab_size - 1 if token is None else token) | dict(input_features=ghost(*((B, T) if bins is None else (B, bins, T)), like=model), feature_lengths=torch.full((B,), T))
+    config, audio = model.config, model.config.audio_config
+    T = 2 * audio.max_source_positions if config.encoder_window == 'full' else own_entries(config, units)
+    bins = encoder_adapter(audio).bins(audio)
+    token = config.text_config.vocab_size - 1 if config.audio_token_id is None else config.audio_token_id
+    shape = (B, T) if bins is None else (B, bins, T)
+    features = dict(input_features=ghost(*shape, like=model), feature_lengths=torch.full((B,), T))
+    return words(B, int(model.num_audio_tokens(T)), text, token) | features
 
 def own_grain(config) -> int:
     "Encoder frames that become whole audio tokens, whatever the fusion"
@@ -425,66 +584,120 @@ def own_grain(config) -> int:
 
 def own_longest(config) -> int|None:
     "Positions of Whisper's encoder; the others have no such limit"
-    return getattr(config.audio_config, 'max_source_positions', None) if config.audio_config.model_type == 'whisper' else None
+    audio = config.audio_config
+    return getattr(audio, 'max_source_positions', None) if audio.model_type == 'whisper' else None
 
-LISTENERS['audio_text'] = Listener(own_units, own_batch, own_grain, own_longest)
+register_listener('audio_text', Listener(own_units, own_batch, own_grain, own_longest));
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000033
-def whisper_batch(model, B, units, text) -> dict:
-    "30 seconds, whatever was said"
-    c = model.config
-    return dict(input_features=ghost(B, c.num_mel_bins, 2 * c.max_source_positions, like=model), labels=torch.ones(B, text, dtype=torch.long))
+def _shorter_lengths(model:nn.Module, lengths:Tensor) -> Tensor:
+    "All but the first one encoder frame shorter, if that leaves as many audio tokens"
+    n = int(lengths[0])
+    frames = int(encoder_frames(model.config.audio_config, n))
+    less = own_entries(model.config, frames - 1)
+    if int(model.num_audio_tokens(less)) == int(model.num_audio_tokens(n)): lengths[1:] = less
+    return lengths
 
-def qwen_batch(model, B, units, text) -> dict:
-    "30 seconds in the encoder, audio tokens for those that are real: one for four frames"
+def ragged(model:nn.Module, batch:dict) -> dict:
+    "A copy of a batch with padding"
+    batch = {k: v.clone() for k, v in batch.items()}
+    if 'attention_mask' in batch:
+        batch['attention_mask'][1:, -1] = 0
+        batch['labels'][1:, -1] = -100
+    if batch.get('feature_lengths') is None: return batch
+    is_wave = encoder_adapter(model.config.audio_config).input == 'waveform' # its group norms run clip by clip
+    if not is_wave and model.config.encoder_window == 'own': _shorter_lengths(model, batch['feature_lengths'])
+    return batch
+
+# %% ../../nbs/7_tools/32_trace.ipynb #86f4c924
+def _whisper_units(config, seconds, rate) -> int:
+    positions = config.max_source_positions
+    return positions if seconds * rate <= 2 * positions else positions + 1
+
+def _whisper_batch(model, B, units, text) -> dict:
+    c = model.config
+    features = ghost(B, c.num_mel_bins, 2 * c.max_source_positions, like=model)
+    return dict(input_features=features, labels=torch.ones(B, text, dtype=torch.long))
+
+register_listener('whisper', Listener(_whisper_units, _whisper_batch, longest=lambda c: c.max_source_positions));
+
+# %% ../../nbs/7_tools/32_trace.ipynb #40986971
+def _qwen_units(config, seconds, rate) -> int:
+    frames = (round(seconds * rate) - 1) // 2 + 1
+    return max(1, (frames - 2) // 2 + 1)
+
+def _qwen_batch(model, B, units, text) -> dict:
     c = model.config
     T = 2 * c.audio_config.max_source_positions
-    return words(B, units, text, c.audio_token_id) | dict(input_features=ghost(B, c.audio_config.num_mel_bins, T, like=model), feature_attention_mask=(torch.arange(T) < 4 * units).long().expand(B, -1).contiguous())
+    mask = (torch.arange(T) < 4 * units).long().expand(B, -1).contiguous()
+    features = ghost(B, c.audio_config.num_mel_bins, T, like=model)
+    return words(B, units, text, c.audio_token_id) | dict(input_features=features, feature_attention_mask=mask)
 
-def voxtral_batch(model, B, units, text) -> dict:
-    "Windows of 30 seconds, an audio token for four encoder frames"
+register_listener('qwen2_audio', Listener(
+    _qwen_units, _qwen_batch, grain=lambda c: c.audio_config.max_source_positions // 10,
+    longest=lambda c: c.audio_config.max_source_positions // 2));
+
+# %% ../../nbs/7_tools/32_trace.ipynb #b55eebb7
+def _voxtral_units(config, seconds, rate) -> int:
+    window = 2 * config.audio_config.max_source_positions / 100 # seconds
+    return max(1, math.ceil(seconds / window))
+
+def _voxtral_batch(model, B, units, text) -> dict:
     c = model.config
-    T = 2 * c.audio_config.max_source_positions
-    return words(B, units * c.audio_config.max_source_positions // 4, text, c.audio_token_id) | dict(input_features=ghost(B * units, c.audio_config.num_mel_bins, T, like=model))
+    positions = c.audio_config.max_source_positions
+    features = ghost(B * units, c.audio_config.num_mel_bins, 2 * positions, like=model)
+    return words(B, units * positions // 4, text, c.audio_token_id) | dict(input_features=features)
 
-def granite_batch(model, B, units, text) -> dict:
-    "Windows of fifteen encoder frames, three audio tokens for each"
+register_listener('voxtral', Listener(_voxtral_units, _voxtral_batch, grain=lambda c: 1))
+
+def _granite_units(config, seconds, rate) -> int: return max(1, math.ceil(seconds * rate / 2 / config.window_size))
+
+def _granite_batch(model, B, units, text) -> dict:
     c = model.config
     tokens = units * (c.window_size // c.downsample_rate)
-    return words(B, tokens, text, c.audio_token_id) | dict(input_features=ghost(B, units * c.window_size, c.encoder_config.input_dim, like=model), input_features_mask=torch.ones(B, tokens, dtype=torch.bool))
+    features = ghost(B, units * c.window_size, c.encoder_config.input_dim, like=model)
+    mask = torch.ones(B, tokens, dtype=torch.bool)
+    return words(B, tokens, text, c.audio_token_id) | dict(input_features=features, input_features_mask=mask)
 
-seconds_of = lambda config: 2 * config.max_source_positions / 100 # of Whisper's window
-LISTENERS |= dict(
-    whisper=Listener(lambda c, s, rate: c.max_source_positions if s * rate <= 2 * c.max_source_positions else c.max_source_positions + 1, whisper_batch, longest=lambda c: c.max_source_positions),
-    qwen2_audio=Listener(lambda c, s, rate: max(1, (((round(s * rate) - 1) // 2 + 1) - 2) // 2 + 1), qwen_batch, lambda c: c.audio_config.max_source_positions // 10, lambda c: c.audio_config.max_source_positions // 2),
-    voxtral=Listener(lambda c, s, rate: max(1, math.ceil(s / seconds_of(c.audio_config))), voxtral_batch, lambda c: 1),
-    granite_speech=Listener(lambda c, s, rate: max(1, math.ceil(s * rate / 2 / c.window_size)), granite_batch, lambda c: math.lcm(c.window_size, c.encoder_config.context_size) // c.window_size))
+def _granite_grain(config) -> int:
+    return math.lcm(config.window_size, config.encoder_config.context_size) // config.window_size
 
+register_listener('granite_speech', Listener(_granite_units, _granite_batch, _granite_grain));
+
+# %% ../../nbs/7_tools/32_trace.ipynb #aec921f8
 TEXT_ONLY = Listener(lambda c, s, rate: 0, lambda model, B, units, text: words(B, 0, text, -1))
 
 def listener(config:PreTrainedConfig) -> Listener:
     "How a model hears; a causal language model alone does not"
-    if config.model_type in LISTENERS: return LISTENERS[config.model_type]
-    if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES: return TEXT_ONLY
-    raise UserError(f'model: it is not known how a {config.model_type} hears; known are {", ".join(LISTENERS)} and causal language models; describe it with LISTENERS[{config.model_type!r}] = Listener(…)')
+    kind = config.model_type
+    if kind in LISTENERS: return LISTENERS[kind]
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES: return TEXT_ONLY
+    raise UserError(
+        f'model: it is not known how a {kind} hears; known are {", ".join(LISTENERS)} and causal language models; '
+        f'describe it with register_listener({kind!r}, Listener(…))')
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000036
 def ranks_of(config:LoRAConfig) -> list:
     "Every rank that a config names"
-    return [*(config.target_modules.values() if isinstance(config.target_modules, dict) else [config.r]), *config.rank_pattern.values()]
+    targets = config.target_modules
+    by_modality = [*targets.values()] if isinstance(targets, dict) else [config.r]
+    return by_modality + [*config.rank_pattern.values()]
 
 def scaled(config:LoRAConfig, by:float) -> LoRAConfig:
     "The same layers with all ranks so many times larger"
-    times = lambda d: {k: round(v * by) for k, v in d.items()}
+    def times(ranks): return {k: round(v * by) for k, v in ranks.items()}
     new = copy.copy(config)
-    new.r, new.rank_pattern = round(config.r * by), times(config.rank_pattern)
+    new.r = round(config.r * by)
+    new.rank_pattern = times(config.rank_pattern)
     if isinstance(config.target_modules, dict): new.target_modules = times(config.target_modules)
     return new
 
 # %% ../../nbs/7_tools/32_trace.ipynb #16000038
+def _powers(sizes, term) -> float: return math.prod(v ** e for v, e in zip(sizes, term))
+
 @dataclass
 class Step:
-    "Bytes of a training step as polynomials of batch, recording, text and rank: one for each part at each of a few thousand operations"
+    "Bytes of a training step as polynomials of batch, recording, text and rank, for each part at each operation"
     terms:list # exponents (batch, units, text, rank) of each term
     scale:tuple # by which the four are divided
     timeline:np.ndarray # (terms, operations, parts)
@@ -494,7 +707,7 @@ class Step:
 
     def powers(self, *sizes) -> np.ndarray: # (terms,)
         x = [s / by for s, by in zip(sizes, self.scale)]
-        return np.array([math.prod(v ** e for v, e in zip(x, term)) for term in self.terms])
+        return np.array([_powers(x, term) for term in self.terms])
 
     def curve(self,
         batch:int,
@@ -502,9 +715,10 @@ class Step:
         text:int=1, # tokens
         rank:float=1, # in multiples of the least in the same proportions
     ) -> np.ndarray: # (operations, parts) bytes
-        "Bytes alive after each operation, with all layers"
+        "Bytes alive at each operation, with all layers"
         p = self.powers(batch, units, text, rank)
-        return deepen(np.tensordot(p, self.timeline, 1), {k: (at, np.tensordot(p, b, 1)) for k, (at, b) in self.marks.items()}, self.counts)
+        marks = {k: (at, np.tensordot(p, b, 1)) for k, (at, b) in self.marks.items()}
+        return deepen(np.tensordot(p, self.timeline, 1), marks, self.counts)
 
     def peak(self,
         *sizes, # batch, units, text, rank
@@ -518,38 +732,71 @@ class Step:
 # %% ../../nbs/7_tools/32_trace.ipynb #1600003a
 def design(
     hears:bool, # whether the size depends on the recording
-) -> tuple[list,list]: # terms, and as many points (batch, units, text, rank)
-    "Terms of the polynomials, and the traces that determine them: what grows with the batch is quadratic in the lengths (attention masks), all else linear, ranks are a factor"
-    places = [(i, j) for i in range(3 if hears else 1) for j in range(3 - i)] # exponents of units and text, and places on a grid
-    plain = [(i, j) for i, j in places if i + j < 2]
-    terms = [(1, i, j, 0) for i, j in places] + [(0, i, j, 0) for i, j in plain] + [(1, i, j, 1) for i, j in plain] + [(0, 0, 0, 1)]
-    at = lambda b, i, j, r: (b, i + 1 if hears else 1, j + 1, r)
-    return terms, [at(3, i, j, 1) for i, j in places] + [at(2, i, j, 1) for i, j in plain] + [at(3, i, j, 2) for i, j in plain] + [at(2, 0, 0, 2)]
+) -> tuple[list,list]: # exponents of the terms, and as many points, each (batch, units, text, rank)
+    "What grows with the batch is quadratic in the lengths (attention masks), all else linear; ranks are a factor"
+    quadratic = [(i, j) for i in range(3 if hears else 1) for j in range(3 - i)] # exponents of units and text
+    linear_ = [(i, j) for i, j in quadratic if i + j < 2]
+    terms = [(1, i, j, 0) for i, j in quadratic] + [(0, i, j, 0) for i, j in linear_]
+    terms += [(1, i, j, 1) for i, j in linear_] + [(0, 0, 0, 1)]
+    def at(b, i, j, r): return b, i + 1 if hears else 1, j + 1, r
+    points = [at(3, i, j, 1) for i, j in quadratic] + [at(2, i, j, 1) for i, j in linear_]
+    points += [at(3, i, j, 2) for i, j in linear_] + [at(2, 0, 0, 2)]
+    return terms, points
 
+# %% ../../nbs/7_tools/32_trace.ipynb #dfa68386
 TEXT_GRAIN = 16 # tokens
+
+class _Tracer:
+    "Small steps of one config and setup"
+    def __init__(self, config:PreTrainedConfig, setup:Setup):
+        self.config, self.setup = config, setup
+        self.ear = listener(config)
+        self.grain = self.ear.grain(config)
+        self.counts = {n: len(layers) for n, layers in stacks(prepared(config, setup)).items()}
+        self.models = {} # rank → model
+        self.heard = {} # units → audio tokens
+
+    def model(self, rank:int) -> nn.Module:
+        if rank not in self.models:
+            setup = self.setup.but(lora=scaled(self.setup.lora, 8 * rank))
+            self.models[rank] = prepared(self.config, setup, self.counts)
+        return self.models[rank]
+
+    def __call__(self, B:int, i:int, j:int, rank:int) -> Trace:
+        model, units = self.model(rank), max(1, self.grain * i)
+        batch = self.ear.batch(model, B, units, TEXT_GRAIN * j)
+        if self.setup.ragged: batch = ragged(model, batch)
+        self.heard[units] = int((batch['labels'][0] == -100).sum())
+        try: return trace(model, batch, self.counts, self.setup.device)
+        except Exception as e:
+            why = f'{type(e).__name__}: {" ".join(str(e).split())[:120]}'
+            raise UserError(f'model: a training step of a {type(model).__name__} '
+                            f'cannot be run without numbers ({why})') from e
+
+    def tokens(self) -> tuple: # audio tokens in the decoder: a constant, and for each unit
+        (few, less), (many, more) = min(self.heard.items()), max(self.heard.items())
+        each = (more - less) / (many - few) if self.grain else 0.
+        return less - each * few, each
+
+# %% ../../nbs/7_tools/32_trace.ipynb #c3b2e2db
+def _solve(powers:np.ndarray, values:list) -> np.ndarray: # (terms, …)
+    "Coefficients of every entry of the values, which are those at the points"
+    flat = np.stack(values).reshape(len(values), -1)
+    return np.linalg.solve(powers, flat).reshape(powers.shape[1], *values[0].shape)
 
 def fit_step(
     config:PreTrainedConfig,
     setup:Setup, # its ranks are the unit
 ) -> Step:
     "Trace a few small steps and solve for the polynomials"
-    ear, models, traces, heard = listener(config), {}, [], {}
-    counts = {n: len(layers) for n, layers in stacks(prepared(config, setup)).items()}
-    grain = ear.grain(config)
-    terms, points = design(grain > 0)
-    for b, i, j, r in points:
-        if r not in models: models[r] = prepared(config, setup.but(lora=scaled(setup.lora, 8 * r)), counts)
-        model = models[r]
-        batch = ear.batch(model, b, max(1, grain * i), TEXT_GRAIN * j)
-        if setup.ragged: batch = ragged(model, batch)
-        heard[max(1, grain * i)] = int((batch['labels'][0] == -100).sum())
-        try: traces.append(trace(model, batch, counts, setup.device))
-        except Exception as e: raise UserError(f'model: a training step of a {type(model).__name__} cannot be run without numbers ({type(e).__name__}: {" ".join(str(e).split())[:120]})') from e
-    if len({(len(t.timeline), *(at for at, _ in t.marks.values())) for t in traces}) > 1: raise UserError(f'{config.model_type}: its operations depend on the sizes of the batch, so that they cannot be interpolated')
-    scale = 1, max(1, grain), TEXT_GRAIN, 8
-    powers = np.array([[math.prod(v ** e for v, e in zip(p, term)) for term in terms] for p in points], float)
-    solve = lambda values: np.linalg.solve(powers, np.stack(values).reshape(len(points), -1)).reshape(len(terms), *values[0].shape)
-    marks = {k: (at, solve([t.marks[k][1] for t in traces])) for k, (at, _) in traces[0].marks.items()}
-    (few, less), (many, more) = min(heard.items()), max(heard.items())
-    each = (more - less) / (many - few) if grain else 0.
-    return Step(terms, scale, solve([t.timeline for t in traces]), marks, counts, (less - each * few, each))
+    tracer = _Tracer(config, setup)
+    terms, points = design(tracer.grain > 0)
+    traces = [tracer(*p) for p in points]
+    if len({(len(t.timeline), *(at for at, _ in t.marks.values())) for t in traces}) > 1:
+        raise UserError(f'{config.model_type}: its operations depend on the sizes of the batch, '
+                        'so that they cannot be interpolated')
+    powers = np.array([[_powers(p, term) for term in terms] for p in points], float)
+    timeline = _solve(powers, [t.timeline for t in traces])
+    marks = {k: (at, _solve(powers, [t.marks[k][1] for t in traces])) for k, (at, _) in traces[0].marks.items()}
+    scale = 1, max(1, tracer.grain), TEXT_GRAIN, 8
+    return Step(terms, scale, timeline, marks, tracer.counts, tracer.tokens())
