@@ -8,7 +8,7 @@ __all__ = ['bench_kernels']
 # %% ../../nbs/9_proofs/46_kernels.ipynb #f0017f65
 import torch
 from ..bits.double_quant import dequantize_nested, dequantize_nested_reference, quantize_absmax
-from ..bits.kernels import alternate, summary
+from .timing import alternate, summary
 from ..bits.nf4 import quantize_nf4, quantize_reference
 
 # %% ../../nbs/9_proofs/46_kernels.ipynb #a6da346e

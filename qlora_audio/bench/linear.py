@@ -9,7 +9,7 @@ __all__ = ['bench_linear']
 import statistics
 import torch
 from torch import nn
-from ..bits.kernels import alternate
+from .timing import alternate
 from ..bits.linear import NF4Linear
 
 # %% ../../nbs/9_proofs/45_linear.ipynb #8e26c562

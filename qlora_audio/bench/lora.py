@@ -9,7 +9,7 @@ __all__ = ['bench_models', 'theirs', 'ours', 'through', 'training_step', 'traini
 import statistics
 import torch
 from torch import nn
-from ..bits.kernels import alternate
+from .timing import alternate
 from ..adapters.targets import add_lora, linear_layers, LoRAConfig
 
 # %% ../../nbs/9_proofs/47_lora.ipynb #e64d111f

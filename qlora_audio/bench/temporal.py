@@ -7,7 +7,7 @@ __all__ = ['bench_temporal']
 
 # %% ../../nbs/9_proofs/55_temporal.ipynb #4ae1b91e
 import torch
-from ..bits.kernels import alternate
+from .timing import alternate
 from ..adapters.targets import add_lora, LoRAConfig
 from ..strategies.temporal import add_temporal_lora, TemporalConfig
 

@@ -5,18 +5,32 @@
 # %% auto #0
 __all__ = ['C_BYTES', 'C_LOOKUP', 'C_WIDE_LOOKUP', 'C_DEQUANTIZE', 'C_QUANTIZE', 'FLAGS', 'KINDS', 'WIDE', 'cache_folder',
            'processor', 'compile_c', 'threads_for', 'load_library', 'c_quantize', 'c_dequantize', 'c_dequantize_nested',
-           'seconds', 'passes_trial', 'c_library', 'restore_into', 'alternate', 'summary']
+           'passes_trial', 'c_library', 'dequantize_part']
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #4b5313f6
-import atexit, ctypes, functools, hashlib, os, platform, random, shutil, statistics, subprocess, tempfile, time, warnings
+import atexit
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
 from pathlib import Path
 import torch
 from torch import Tensor
 from ..errors import UserError
 from qlora_audio.bits.double_quant import (
-    DYNAMIC_CODE, AbsmaxState, dequantize_absmax, dequantize_nested_reference, quantize_absmax,
+    DYNAMIC_CODE, check_stored, dequantize_nested_reference, quantize_absmax,
 )
-from .nf4 import MIDPOINTS, NF4_CODE, _refuse_nonfinite, dequantize_reference, quantize_reference
+from .linear import dequantize_part_reference
+from qlora_audio.bits.nf4 import (
+    MIDPOINTS, NF4_CODE, _refuse_nonfinite, check_blocksize, dequantize_reference, quantize_reference,
+    register_backend,
+)
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #38525eff
 C_BYTES = r'''
@@ -288,10 +302,11 @@ def c_dequantize_nested(lib, packed, codes, scales, offset, out, blocksize, nest
                    first, first - (-out.numel() // blocksize), KINDS[out.dtype] if kind is None else kind, threads_for(out.numel()))
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #194957ea
-def seconds(f, repeat:int=3) -> float:
+def _seconds(f, repeat:int=3) -> float:
     "The shortest of `repeat` calls"
     def once():
-        start = time.perf_counter(); f()
+        start = time.perf_counter()
+        f()
         return time.perf_counter() - start
     return min(once() for _ in range(repeat))
 
@@ -311,8 +326,9 @@ def passes_trial(lib) -> bool:
         if not (equal and torch.equal(out, want) and torch.equal(wide, want.float())): return False
     w, out = torch.linspace(-1, 1, 1 << 16), torch.empty(1 << 16)
     packed, absmax = quantize_reference(w, 64)
-    return (seconds(lambda: c_quantize(lib, w, 64)) < seconds(lambda: quantize_reference(w, 64)) and
-            seconds(lambda: c_dequantize(lib, packed, absmax, out, 64)) < seconds(lambda: dequantize_reference(packed, absmax, out, 64)))
+    return (_seconds(lambda: c_quantize(lib, w, 64)) < _seconds(lambda: quantize_reference(w, 64)) and
+            _seconds(lambda: c_dequantize(lib, packed, absmax, out, 64))
+            < _seconds(lambda: dequantize_reference(packed, absmax, out, 64)))
 
 @functools.cache
 def c_library() -> ctypes.CDLL|None:
@@ -344,7 +360,7 @@ def _(packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blo
     else: dequantize_nested_reference(packed, codes, scales, offset, out, blocksize, nested_blocksize)
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #7e13f072
-def restore_into(
+def dequantize_part(
     out:Tensor, # (m,) or any shape, contiguous, on the CPU: written to
     packed:Tensor, # (ceil(n / 2)) uint8
     absmax:Tensor, # (blocks,) float32, or uint8 codes
@@ -353,50 +369,31 @@ def restore_into(
     blocksize:int,
     dtype:torch.dtype|None=None, # what the numbers are rounded to; `out`'s own if None
     n:int|None=None, # weights in all; those that fit into `out` if None
-    first:int=0, # block from which on they are restored
+    first:int=0, # block from which on they are dequantized
 ) -> Tensor: # `out`
-    "m weights of n, from block `first` on, without checks or dispatch"
-    dtype, n, m = dtype or out.dtype, n or out.numel(), out.numel()
-    if m % blocksize and first * blocksize + m != n: raise UserError(f'out: {m} weights from block {first} on are not whole blocks of {blocksize}, nor the end of {n} weights')
-    kind = KINDS.get(dtype) if dtype == out.dtype else WIDE.get(dtype) if out.dtype == torch.float32 else None
-    if kind is not None and (lib := c_library()):
-        if nested_absmax is None: c_dequantize(lib, packed, absmax, out, blocksize, kind, n, first)
-        else: c_dequantize_nested(lib, packed, absmax, nested_absmax, nested_offset, out, blocksize, 256, kind, n, first)
-        return out
-    if nested_absmax is not None: absmax = dequantize_absmax(AbsmaxState(absmax, nested_absmax, nested_offset))
-    begin, part = first * blocksize, torch.empty(m, dtype=dtype)
-    dequantize_reference(packed.view(-1)[begin // 2:(begin + m + 1) // 2], absmax[first:first - (-m // blocksize)], part, blocksize)
-    return out.copy_(part.view(out.shape))
+    "m weights of n, from block `first` on"
+    dtype = dtype or out.dtype
+    m = out.numel()
+    n = n or m
+    tensors = packed, absmax, nested_absmax, nested_offset
+    check_stored(*tensors, n, blocksize)
+    _check_part(out, m, n, blocksize, first)
+    kind = KINDS.get(dtype)
+    if dtype != out.dtype: kind = WIDE.get(dtype) if out.dtype == torch.float32 else None
+    lib = c_library()
+    if kind is None or lib is None or packed.device.type != 'cpu':
+        return dequantize_part_reference(out, *tensors, blocksize, dtype, n, first)
+    if nested_absmax is None: c_dequantize(lib, packed, absmax, out, blocksize, kind, n, first)
+    else: c_dequantize_nested(lib, *tensors, out, blocksize, 256, kind, n, first)
+    return out
 
-# %% ../../nbs/8_speed/41_kernels.ipynb #f59ae344
-def alternate(
-    functions:dict, # name → function without arguments
-    repeat:int=15,
-    budget:float=float('inf'), # seconds; where a first round shows that they will not do, there are fewer calls, and none but that round if it used them up
-) -> dict: # name → milliseconds of each call
-    "Time functions in rounds, so that what else the machine does falls on all of them, and in another order each time, since one leaves the caches and the memory to the next; one round before that is not counted"
-    order, shuffled = list(functions), random.Random(0)
-    def round_of_calls():
-        shuffled.shuffle(order)
-        for name in order:
-            f = functions[name]
-            start = time.perf_counter(); f()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    times = {name: [] for name in functions}
-    round_of_calls()
-    first = {name: list(ms) for name, ms in times.items()}
-    took = sum(sum(ms) for ms in first.values()) / 1e3
-    times = {name: [] for name in functions}
-    for _ in range(min(repeat, int((budget - took) / took)) if took and budget < float('inf') else repeat): round_of_calls()
-    return times if times[next(iter(times))] else first
+def _check_part(out, m, n, blocksize, first):
+    "`UserError` unless `out` takes whole blocks of the weight, or its end"
+    begin = first * blocksize
+    if first < 0 or begin + m > n or m % blocksize and begin + m != n:
+        raise UserError(f'out: {m} weights from block {first} on are not whole blocks of {blocksize}, '
+                        f'nor the end of {n} weights')
+    if not out.is_contiguous() or out.device.type != 'cpu':
+        raise UserError(f'out: on {out.device} with strides {out.stride()}; give a contiguous tensor on the CPU')
 
-def summary(
-    times:dict, # from `alternate`
-    base:str, # the name that the ratios are to
-) -> list[str]: # a line for each name
-    "Median, middle half, and how many times faster than `base` (median of the ratios of calls side by side)"
-    lines = []
-    for name, ms in times.items():
-        quarters, ratio = statistics.quantiles(ms, n=4) if len(ms) > 1 else ms * 3, statistics.median(b / m for b, m in zip(times[base], ms))
-        lines.append(f'  {name:34} {statistics.median(ms):9.2f} ms   {quarters[0]:8.2f} to {quarters[2]:8.2f}   {ratio:6.2f} ×')
-    return lines
+register_backend('cpu', dequantize_part=dequantize_part)

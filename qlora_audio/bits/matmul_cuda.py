@@ -12,12 +12,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from ..errors import UserError
-from .double_quant import dequantize_nested, quantize_absmax
+from .double_quant import check_stored, dequantize_nested, quantize_absmax
 from qlora_audio.bits.kernels_cuda import (
-    _absmax, _launch, _reason, _seconds, _tables, capturing, check_extras, check_stored, matvec_triton,
+    _absmax, _launch, _reason, _seconds, _tables, capturing, check_extras, matvec_triton,
     product_error, tried_once, usable,
 )
-from .nf4 import MIDPOINTS, NF4_CODE, quantize_reference
+from .nf4 import MIDPOINTS, NF4_CODE, quantize_reference, register_backend
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #389d7cb3
 @triton.jit
@@ -88,7 +88,8 @@ def product_triton(
 ) -> Tensor: # (..., wide) in the dtype of x
     "x @ W_hat.T + bias + scaling · keep ∘ (low @ factor.T) in one launch; `ValueError` or `TypeError` where the arguments do not fit together"
     wide, long = (in_features, out_features) if back else (out_features, in_features)
-    check_stored(packed, codes_or_absmax, scales, offset, (out_features, in_features), blocksize, 256)
+    packed, codes_or_absmax = packed.contiguous(), codes_or_absmax.contiguous()
+    check_stored(packed, codes_or_absmax, scales, offset, out_features * in_features, blocksize)
     if in_features % blocksize: raise UserError(f'in_features: {in_features} is not a multiple of the blocksize, {blocksize}; dequantize and multiply')
     if x.shape[-1:] != (long,): raise UserError(f'x: shape {tuple(x.shape)}, the weight asks for {long} numbers a token')
     r, m, shape, device = check_extras(x, wide, bias, low, factor, back), x.shape[:-1].numel(), (*x.shape[:-1], wide), x.device
@@ -181,3 +182,5 @@ def product_cuda(
     if key in TABLE: return call(TABLE[key])
     tried = [*ways(m, x.dtype, x.device, in_features % blocksize == 0, back), 'restored']
     return call(fastest(key, {way: lambda way=way: call(way) for way in tried}, x.device))
+
+register_backend('cuda', product=product_cuda)
