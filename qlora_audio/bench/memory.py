@@ -63,7 +63,7 @@ def compare(
     "A plan for the CPU beside a training step that is run and measured"
     p = plan(config, '80GB', batch_size=batch_size, seconds=seconds, text=text, device='cpu', **options)
     o = p.options
-    setup = Setup(o['bits'], o['nf4'] or NF4Config(double_quant=o['double_quant']), o['lora'] or LoRAConfig(r=o['r']), o['checkpointing'], o['dtype'], 'cpu')
+    setup = Setup(o['bits'], o['nf4'] or NF4Config(double_quant=o['double_quant']), o['lora'] or LoRAConfig(r=o['r'], lora_alpha=16, lora_dropout=0.), o['checkpointing'], o['dtype'], 'cpu')
     torch.manual_seed(0)
     model = real_model(config, setup)
     batch = {k: torch.randn(v.shape, dtype=v.dtype) if v.is_meta else v for k, v in listener(config).batch(model, batch_size, units_of(config, seconds, None), text).items()}

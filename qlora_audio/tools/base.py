@@ -246,7 +246,7 @@ def demo(
     in16 = evaluate(load_base(), test)['wer']
     model = load_base(quantize=NF4Config())
     before, bytes_ = evaluate(model, test)['wer'], byte_report(model)
-    add_lora(model, LoRAConfig(r=16, lora_alpha=32))
+    add_lora(model, LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.))
     counts = count_parameters(model)
     say(f'3  fine-tuning: {steps} steps of 16 utterances')
     finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, TUNE_AUGMENT), steps=steps, lr=DEMO_LR, seed=seed, desc='demo')

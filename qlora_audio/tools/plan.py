@@ -285,7 +285,7 @@ def plan(
     "Will it fit: from a config alone"
     given = dict(locals())
     check_request(given)
-    room, ranks, nf4 = card_bytes(card), lora or LoRAConfig(r=r), nf4 or NF4Config(double_quant=double_quant)
+    room, ranks, nf4 = card_bytes(card), lora or LoRAConfig(r=r, lora_alpha=16, lora_dropout=0.), nf4 or NF4Config(double_quant=double_quant)
     config, name, rate, _ = found = given['model'] = find_config(model)
     units, unit = units_of(config, seconds, rate), math.gcd(*ranks_of(ranks))
     setup = Setup(bits, nf4, scaled(ranks, 1 / unit), checkpointing, dtype, device)
