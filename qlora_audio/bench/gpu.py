@@ -162,7 +162,7 @@ WRAPS = dict(ours=lambda layer, device: NF4Linear.from_linear(layer), theirs=nf4
 
 def adapted(kind:str, model:nn.Module, names:list, r:int) -> nn.Module:
     "With adapters on the named layers"
-    if kind == 'ours': return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names))
+    if kind == 'ours': return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0., target_modules=names))
     import peft
     if kind == 'theirs': model.is_loaded_in_4bit = True
     return peft.get_peft_model(model, peft.LoraConfig(r=r, lora_alpha=2 * r, target_modules=names))
