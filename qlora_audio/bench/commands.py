@@ -45,7 +45,7 @@ def run_bench(args):
 
 def show_paging(args, say):
     "A line for each budget"
-    adapters = [tuple(p.shape) for p in add_lora(load_base(), LoRAConfig(r=64)).parameters() if p.requires_grad]
+    adapters = [tuple(p.shape) for p in add_lora(load_base(), LoRAConfig(r=64, lora_alpha=16, lora_dropout=0.)).parameters() if p.requires_grad]
     for r in bench_paging(adapters, steps=args.repeat):
         share = r['budget'] if isinstance(r['budget'], str) else f"{r['budget']:.0%}" if r['budget'] else 'one page'
         say(f"{share:12} {1000*r['seconds']:8.1f} ms a step ({1000*r['low']:.1f} to {1000*r['high']:.1f})  {r['faults']:6.0f} faults  {(r['bytes_in'] + r['bytes_out'])/1e6:8.1f} MB moved")

@@ -196,7 +196,7 @@ WRAPS = { # kind → (layer, device) → what takes its place
 
 def adapted(kind:str, model:nn.Module, names:list, r:int) -> nn.Module:
     "With adapters on the named layers"
-    if kind == 'ours': return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names))
+    if kind == 'ours': return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0., target_modules=names))
     import peft # optional: it is what the package is compared with
     if kind == 'theirs': model.is_loaded_in_4bit = True
     return peft.get_peft_model(model, peft.LoraConfig(r=r, lora_alpha=2 * r, target_modules=names))
@@ -511,7 +511,8 @@ class Limit:
         if self.device.type != 'cuda': return self
         total = torch.cuda.get_device_properties(self.device).total_memory
         if self.size > total: raise UserError(f'this GPU has only {total / 2**30:.0f} GB')
-        self.share(max(0, self.size - CUDA_OVERHEAD) / total) # what a context takes outside torch, as the planner assumes
+        outside = CUDA_OVERHEAD # what a context takes outside torch, as the planner assumes
+        self.share(max(0, self.size - outside) / total)
         return self
 
     def __exit__(self, *_):
@@ -532,7 +533,8 @@ class Limit:
             free(self.device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #914b587e
-def _limit_line(name:str, batch:int, long:int) -> str: return f'  {name:44}{batch or "none":>24}{f"{long} s" if long else "none":>16}'
+def _limit_line(name:str, batch:int, long:int) -> str:
+    return f'  {name:44}{batch or "none":>24}{f"{long} s" if long else "none":>16}'
 
 class _Sizes(NamedTuple):
     "What is tried"

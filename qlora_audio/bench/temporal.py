@@ -23,7 +23,7 @@ def bench_temporal(
     from qlora_audio.models.quantize import NF4Config
     from qlora_audio.tools.base import load_base
     def steps(temporal):
-        model, config = load_base(quantize=NF4Config()).train(), LoRAConfig(r=16, lora_alpha=32)
+        model, config = load_base(quantize=NF4Config()).train(), LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.)
         model = add_lora(model, config) if temporal is None else add_temporal_lora(model, config, temporal)
         rate = model.processor.sampling_rate
         rows = [dict(audio=dict(array=torch.randn(int(seconds * rate)).numpy(), sampling_rate=rate), text='one two three')] * batch_size

@@ -84,7 +84,7 @@ def bench_trainer(
     ours = quantize_model(bench_model(**size), NF4Config())
     names = [n for n, m in ours.named_modules() if isinstance(m, NF4Linear)]
     if kind == 'ours':
-        trainer = QLoRATrainer(add_lora(ours, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names)), QLoRAArguments(batch_size=batch_size, short_attention=short_attention, **common), rows, collator=stacked)
+        trainer = QLoRATrainer(add_lora(ours, LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0., target_modules=names)), QLoRAArguments(batch_size=batch_size, short_attention=short_attention, **common), rows, collator=stacked)
         trainer.remove_callback(Progress)
         return trainer
     del ours
