@@ -144,6 +144,7 @@ def check_stored(
     if not all(t is None or t.is_contiguous() for t in (packed, absmax, scales, offset)):
         raise UserError('packed, absmax, scales: their numbers do not stand side by side; use .contiguous()')
 
+# %% ../../nbs/1_bits/02_double_quant.ipynb #19bf3c55
 def dequantize_nested(
     packed:Tensor, # (ceil(n / 2),) uint8
     state:AbsmaxState, # the scales

@@ -352,6 +352,7 @@ def _load_library(path:Path) -> ctypes.CDLL:
     lib.set_codes(*(t.data_ptr() for t in (NF4_CODE, MIDPOINTS, DYNAMIC_CODE)))
     return lib
 
+# %% ../../nbs/8_speed/41_kernels.ipynb #7f4fac2e
 def c_quantize(lib, weight, blocksize):
     "`quantize_reference` in C"
     n = weight.numel()
@@ -390,6 +391,7 @@ def _seconds(f, repeat:int=3) -> float:
         times.append(time.perf_counter() - start)
     return min(times)
 
+# %% ../../nbs/8_speed/41_kernels.ipynb #a5564706
 def _same_bits(lib, w) -> bool:
     "Whether `lib` quantizes and dequantizes `w` as the reference does"
     out = torch.empty_like(w)

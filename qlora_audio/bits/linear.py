@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
            'product_way', 'meta_as_cpu', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes', 'read_quant_state',
-           'in_compute_dtype', 'NF4Storage', 'NF4Linear', 'restored', 'product_restored', 'on_gpu', 'product_cpu',
-           'product_back_cpu']
+           'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear', 'restored', 'product_restored', 'on_gpu',
+           'product_cpu', 'product_back_cpu']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
 import contextlib
@@ -257,6 +257,7 @@ def meta_as_cpu():
     try: yield
     finally: workspace.buffers, workspace.takes_meta = before
 
+# %% ../../nbs/1_bits/03_linear.ipynb #a854ec94
 def add_low_rank(
     y:Tensor, # (..., wide); changed in place
     low:Tensor, # (..., r), or (N, r) for the N vectors of y
@@ -468,7 +469,7 @@ def in_compute_dtype(
 
 # %% ../../nbs/1_bits/03_linear.ipynb #c880f82a
 class NF4Storage(nn.Module):
-    "The tensors of a frozen 4-bit weight, under bitsandbytes' names in a checkpoint"
+    "The tensors of a frozen 4-bit weight, under bitsandbytes' names"
     def _allocate(self, in_features, out_features, bias, blocksize, double_quant, device, weight_dtype):
         "Zeros of the right sizes"
         check_blocksize(blocksize)
@@ -492,6 +493,9 @@ class NF4Storage(nn.Module):
         tensors = self.weight, self.absmax, self.nested_absmax, self.nested_offset
         return NF4Weight(*tensors, (self.out_features, self.in_features), self.blocksize, self.weight_dtype)
 
+    @property
+    def nbytes(self) -> int: return self.nf4.nbytes # codes and scales, without the bias
+
     def _apply(self, fn, recurse=True):
         before = {name: b for name, b in self._buffers.items() if b is not None and b.is_floating_point()}
         super()._apply(fn, recurse)
@@ -499,6 +503,9 @@ class NF4Storage(nn.Module):
             if self._buffers[name].dtype != torch.float32: self._buffers[name] = old.to(self._buffers[name].device)
         return self
 
+# %% ../../nbs/1_bits/03_linear.ipynb #b0685c90
+class NF4Checkpoint(NF4Storage):
+    "`NF4Storage` that reads and writes bitsandbytes' checkpoints"
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         state = {'weight': self.weight} | ({} if self.bias is None else {'bias': self.bias})
         if not self.weight.is_meta: state |= _state_of(self.nf4) # of a skeleton's scales nothing is known yet
@@ -511,7 +518,7 @@ class NF4Storage(nn.Module):
         for names, new in zip((missing, unexpected, messages), found): names += [prefix + name for name in new]
 
 # %% ../../nbs/1_bits/03_linear.ipynb #7afa901a
-class NF4Linear(NF4Storage):
+class NF4Linear(NF4Checkpoint):
     "`nn.Linear` with a frozen 4-bit NormalFloat weight: `NF4Linear.from_linear(layer)`"
     def __init__(self,
         in_features:int,
@@ -549,6 +556,10 @@ class NF4Linear(NF4Storage):
         nf4 = NF4Weight.quantize(linear.weight, blocksize, double_quant)
         return cls.from_nf4(nf4, linear.bias, compute_dtype).train(linear.training)
 
+    def dequantize(self, dtype:torch.dtype=torch.float32) -> Tensor: # (out_features, in_features) of `dtype`
+        "The weight as numbers, in a tensor of its own"
+        return self.nf4.dequantize(dtype)
+
     def forward(self, x:Tensor) -> Tensor: # (..., in_features) → (..., out_features) in x's dtype, or autocast's
         "x @ W_hat.T + bias"
         _check_input(self.nf4, x, False)
@@ -557,13 +568,6 @@ class NF4Linear(NF4Storage):
     def _product(self, x):
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return FrozenLinear.apply(x, bias, self.nf4) if torch.is_grad_enabled() else self.nf4.matmul(x, bias)
-
-    def dequantize(self, dtype:torch.dtype=torch.float32) -> Tensor: # (out_features, in_features) of `dtype`
-        "The weight as numbers, in a tensor of its own"
-        return self.nf4.dequantize(dtype)
-
-    @property
-    def nbytes(self) -> int: return self.nf4.nbytes # codes and scales, without the bias
 
     def extra_repr(self) -> str:
         return (f'{self.in_features}, {self.out_features}, bias={self.bias is not None}, '

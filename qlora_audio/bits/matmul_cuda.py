@@ -56,6 +56,7 @@ def _low_rank(total, added, j, i, i_mask, wide, r, scaling, back:tl.constexpr, d
         total *= tl.load(mask + token * wide + j[:, None], mask=inside, other=0).to(tl.float32)
     return total
 
+# %% ../../nbs/8_speed/43_matmul_cuda.ipynb #7273fa09
 @triton.jit
 def _product(x, stored,
              added, # bias, low, factor, mask
@@ -94,6 +95,7 @@ TILES = { # tokens of a tile → its columns, and groups of threads
 }
 DEPTH = 64 # of a step
 
+# %% ../../nbs/8_speed/43_matmul_cuda.ipynb #bae5d39d
 def product_triton(
     x:Tensor, # (..., in_features), or (..., out_features) if `back`; float32, bfloat16 or float16
     packed:Tensor, # (out_features * in_features / 2,) uint8
