@@ -232,7 +232,8 @@ def copied_bytes(
     if func.overloadpacket.__name__ in _TAKEN_AS_THEY_ARE: return 0
     operands = [t for t in args if isinstance(t, Tensor) and t.dim()]
     if out.dtype != torch.bool: operands.append(out)
-    common = functools.reduce(torch.promote_types, {t.dtype for t in operands}, operands[0].dtype)
+    if not operands: return 0
+    common = functools.reduce(torch.promote_types, [t.dtype for t in operands])
     return common.itemsize * sum(t.numel() for t in operands if t.dtype != common)
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600001b
@@ -252,8 +253,12 @@ def _with_rows(args:tuple) -> tuple:
 def _to_meta(t:Tensor) -> Tensor: # a number alone may stay where it is
     return t if t.is_meta or not t.dim() else t.to('meta')
 
+def _draws(func) -> bool: return torch.Tag.nondeterministic_seeded in func.tags
+
 class Ghosts(Live):
     "`Live` over tensors without numbers: floats on the meta device, whole numbers and masks real"
+    chance = torch.Generator() # of its own: whoever trains in another thread keeps the stream of random numbers
+
     def run(self, func, args, kwargs):
         tensors = _tensors_in([*args, *kwargs.values()])
         if any(t.is_meta for t in tensors):
@@ -263,7 +268,9 @@ class Ghosts(Live):
         if not tensors: # something is made from nothing
             out = func(*args, **kwargs | dict(device=torch.device('meta')))
             if isinstance(out, Tensor) and out.is_floating_point() and out.numel() > 1: return out
-        return func(*args, **kwargs | (dict(device=torch.device('cpu')) if 'device' in kwargs else {}))
+        if 'device' in kwargs: kwargs = kwargs | dict(device=torch.device('cpu'))
+        if not tensors and _draws(func): return func.overloadpacket(*args, **kwargs, generator=self.chance)
+        return func(*args, **kwargs)
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600001d
 def _attention(device, query, key, value, attn_mask=None, dropout_p=0., is_causal=False, scale=None, enable_gqa=False):
