@@ -44,7 +44,7 @@ from paired import address, best, better, development, errors, fingerprint, left
 from qlora_audio.adapters.saving import load_adapter, save_adapter
 from qlora_audio.models.audio_text import SpeechCollator
 from qlora_audio.sound.corpora import load_speech
-from qlora_audio.models.encoders import encoder_frames, real_entries
+from qlora_audio.models.encoders import encoder_frames, lengths_to_mask
 from qlora_audio.strategies.frames import CUES, encoder_layers, forward_flops, frame_errors, put_selector, select_all, select_frames
 from qlora_audio.adapters.targets import LoRAConfig, add_lora
 from qlora_audio.models.quantize import NF4Config
@@ -106,7 +106,7 @@ def importance(model, batches, place):
             model(**b).loss.backward()
             lengths = encoder_frames(model.config.audio_config, b['feature_lengths'])
             frames = got['frames'][:, :int(lengths.max())]
-            found.append((got['frames'].grad[:, :frames.shape[1]].norm(dim=-1) * frames.norm(dim=-1))[real_entries(lengths, frames.shape[1])].detach())
+            found.append((got['frames'].grad[:, :frames.shape[1]].norm(dim=-1) * frames.norm(dim=-1))[lengths_to_mask(lengths, frames.shape[1])].detach())
             model.zero_grad()
     finally: handle.remove()
     return torch.cat(found)

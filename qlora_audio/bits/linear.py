@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
            'product_way', 'meta_as_cpu', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes', 'read_quant_state',
-           'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear', 'restored', 'product_restored', 'on_gpu',
-           'product_cpu', 'product_back_cpu']
+           'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
 import contextlib
@@ -572,15 +571,3 @@ class NF4Linear(NF4Checkpoint):
     def extra_repr(self) -> str:
         return (f'{self.in_features}, {self.out_features}, bias={self.bias is not None}, '
                 f'blocksize={self.blocksize}, double_quant={self.double_quant}')
-
-    def _check(self, x): _check_input(self.nf4, x, False) # TEMPORARY ALIAS
-
-# %% ../../nbs/1_bits/03_linear.ipynb #fb10b8ce
-# TEMPORARY ALIASES, until no room imports these names
-def restored(scales, shape, dtype, blocksize): return _dequantize(*scales, shape, dtype, blocksize)
-def product_restored(x, scales, *how): return product_dequantized(x, scales, *how)
-def on_gpu(x): return product_way(x) == 'operation'
-def product_cpu(x, bias, scales, out_features, blocksize):
-    return _matmul_cpu(NF4Weight(*scales, (out_features, x.shape[-1]), blocksize), x, bias)
-def product_back_cpu(grad, scales, in_features, blocksize):
-    return _matmul_back_cpu(NF4Weight(*scales, (grad.shape[-1], in_features), blocksize), grad)

@@ -778,4 +778,4 @@ def load_speech(
     return _stream(ds, on_error) if streaming else ds
 
 # %% ../../nbs/3_sound/12_corpora.ipynb #40f41d3f
-_span = parse_range # TEMPORARY ALIAS
+#| export

@@ -23,7 +23,7 @@ from ..adapters.modalities import FAMILIES, register_family
 from ..adapters.saving import register_extra
 from ..adapters.targets import adaptable, modalities
 from ..models.audio_text import AudioTextModel
-from ..models.encoders import encode, encoder_adapter, encoder_frames, real_entries
+from ..models.encoders import encode, encoder_adapter, encoder_frames, lengths_to_mask
 from ..models.fusion import FrameStack
 from .temporal import gates
 
@@ -69,13 +69,13 @@ def per_frame(
 ) -> Tensor: # (B, N, K), N the largest of `want`; zeros in the padding
     "Means of neighbouring values, as many as the encoder has frames"
     N = int(want.max())
-    real = real_entries(have, values.shape[1])[..., None]
+    real = lengths_to_mask(have, values.shape[1])[..., None]
     sums = F.pad(values.masked_fill(~real, 0).double().cumsum(1), (0, 0, 1, 0))
     at = torch.arange(N + 1, device=values.device) * have[:, None] // want[:, None].clamp_min(1) # (B, N + 1)
     at = torch.minimum(at, have[:, None])
     total = sums.gather(1, at[..., None].expand(-1, -1, values.shape[2])).diff(dim=1)
     means = total / at.diff(dim=1).clamp_min(1)[..., None]
-    return means.float().masked_fill(~real_entries(want, N)[..., None], 0)
+    return means.float().masked_fill(~lengths_to_mask(want, N)[..., None], 0)
 
 # %% ../../nbs/6_strategies/31_frames.ipynb #cc368523
 @dataclass
@@ -89,7 +89,7 @@ class FrameChoice:
     @property
     def real(self) -> Tensor: # (B, N) True where a kept frame is real
         "The kept frames that are no padding"
-        return real_entries(self.lengths, self.index.shape[1])
+        return lengths_to_mask(self.lengths, self.index.shape[1])
 
     def apply(self,
         frames:Tensor, # (B, T, D)
@@ -139,7 +139,7 @@ def _check_scores(scores, lengths):
     if len(lengths) != len(scores) or int(lengths.max()) > T or int(lengths.min()) < 1:
         raise UserError(f'lengths: {lengths.tolist()} for scores of shape {tuple(scores.shape)}; '
                         f'give one for each clip, from 1 to {T}')
-    if bool((scores.isnan() & real_entries(lengths, T)).any()):
+    if bool((scores.isnan() & lengths_to_mask(lengths, T)).any()):
         raise UserError('scores: NaN at a real frame has no rank; look for NaN in the features or in the frames')
 
 # %% ../../nbs/6_strategies/31_frames.ipynb #258c330a
@@ -164,7 +164,7 @@ def choose_frames(
     "The frames with the highest scores"
     _check_budget(keep, threshold)
     _check_scores(scores, lengths)
-    real = real_entries(lengths, scores.shape[1])
+    real = lengths_to_mask(lengths, scores.shape[1])
     best_first = scores.masked_fill(~real, -torch.inf).argsort(dim=1, descending=True, stable=True)
     rank = best_first.argsort(1)                                                   # 0 for the best
     if threshold is None: chosen = rank < kept_frames(lengths, keep)[:, None]
@@ -258,7 +258,7 @@ def frame_errors(
                 exact = _encoded(original, batch).to(model.device).float()
                 x, n = batch['input_features'].to(model.device), batch['feature_lengths'].to(model.device)
                 lengths = encoder_frames(config, n)
-                real = real_entries(lengths, quantized.shape[1])
+                real = lengths_to_mask(lengths, quantized.shape[1])
                 frames = quantized if place == 'fusion' else got['frames'][:, :quantized.shape[1]]
                 seen.append(torch.cat([_cues_per_frame(config, x, n, lengths), frames.float()], -1)[real])
                 errors.append(((quantized - exact).norm(dim=-1) / exact.norm(dim=-1).clamp_min(1e-12))[real])
@@ -310,7 +310,7 @@ def _rule_scores(selector, frames, lengths, real, cues, known):
 def _scores(selector, frames, lengths, cues):
     "(B, T) how much each frame is wanted: standardised in each clip; the learned part as it is"
     known = torch.cat([cues, frames.float()], -1)
-    real = real_entries(lengths, frames.shape[1])
+    real = lengths_to_mask(lengths, frames.shape[1])
     score = standard(_rule_scores(selector, frames, lengths, real, cues, known), real)
     if selector.settings['by'] == 'learned':
         hidden = torch.relu(F.layer_norm(frames.float(), frames.shape[-1:]) @ selector.inward.T)
@@ -421,7 +421,7 @@ def fewer_frames(
     def change(hidden_states, attention_mask=None, **kwargs):
         if not got: # the first layer
             hidden_states, got['lengths'] = select(hidden_states[:, :int(lengths.max())])
-            real = real_entries(got['lengths'], hidden_states.shape[1]).long()
+            real = lengths_to_mask(got['lengths'], hidden_states.shape[1]).long()
             got['mask'] = create_bidirectional_mask(encoder.config, hidden_states, real)
         return hidden_states, got['mask']
     layers = owner.layers

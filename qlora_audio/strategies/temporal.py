@@ -25,7 +25,7 @@ from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
 from ..models.audio_text import AudioTextModel
 from qlora_audio.models.encoders import (
-    check_input, conv_frames, encoder_adapter, encoder_frames, real_entries, shortest_input,
+    check_input, conv_frames, encoder_adapter, encoder_frames, lengths_to_mask, shortest_input,
 )
 from ..models.fusion import FrameStack
 
@@ -105,7 +105,7 @@ def sound_cues(
     "Temporal dynamics of each frame"
     _check_lengths(lengths, spectrum)
     bands, T = spectrum.shape[1:]
-    real = real_entries(lengths, T)                                                              # (B, T)
+    real = lengths_to_mask(lengths, T)                                                              # (B, T)
     x = _in_spreads(spectrum, lengths, real)
     step = F.pad(x[..., 1:] - x[..., :-1], (1, 0))
     around = F.max_pool1d(x.transpose(1, 2), 3, 1, 1).transpose(1, 2)            # loudest of a band and its neighbours
@@ -205,7 +205,7 @@ def position_cues(
     "What each position of the decoder hears: tokens in their places, the mean everywhere else"
     positions = mean[:, None].expand(-1, here.shape[1], -1)
     if not torch.equal(here.sum(1), counts.to(here.device)): return positions # `embed` will say what is wrong
-    return positions.masked_scatter(here[..., None], tokens[real_entries(counts, tokens.shape[1])])
+    return positions.masked_scatter(here[..., None], tokens[lengths_to_mask(counts, tokens.shape[1])])
 
 # %% ../../nbs/6_strategies/29_temporal.ipynb #77b05154
 def _spectrum_of(model, input_features, feature_lengths):
@@ -225,8 +225,8 @@ def _laid_out(model, input_ids, lengths, T, sound):
     tokens = token_cues(model.fusion, hidden, real, cue_span(config), int(counts.max()), mean)
     positions = position_cues(input_ids == model.config.audio_token_id, tokens, counts, mean)
     heard = dict(encoder=encoder, fusion=tokens, decoder=positions, mean=mean[:, None])
-    return heard, dict(encoder=real_entries(encoder_frames(inner, lengths), encoder.shape[1]),
-                       fusion=real_entries(counts, tokens.shape[1]))
+    return heard, dict(encoder=lengths_to_mask(encoder_frames(inner, lengths), encoder.shape[1]),
+                       fusion=lengths_to_mask(counts, tokens.shape[1]))
 
 # %% ../../nbs/6_strategies/29_temporal.ipynb #82742c94
 AGAIN = ('input_features: gradient checkpointing asks again for what was heard, and since then another batch was; '
@@ -268,10 +268,10 @@ def _kept_cues(model, choice, sound, mean):
     count = padded.unflatten(-1, (T, span)).sum(-1)[..., None]                       # cues of a frame: fewer at the end
     kept = choice.apply(torch.cat([count * pooled(hidden, heard, span, T), count], -1))    # (B, N, H + 1)
     if choice.weight is None: mean = _mean(kept.sum(1, keepdim=True)) # words hear the mean of the kept ones
-    real, counts = real_entries(choice.lengths, kept.shape[1]), model.fusion.num_tokens(choice.lengths)
+    real, counts = lengths_to_mask(choice.lengths, kept.shape[1]), model.fusion.num_tokens(choice.lengths)
     whole = F.pad(mean[:, 0], (0, 1), value=1.)
     tokens = _mean(token_cues(model.fusion, kept.transpose(1, 2), real, 1, int(counts.max()), whole))
-    return _mean(kept), tokens, mean, real, real_entries(counts, tokens.shape[1])
+    return _mean(kept), tokens, mean, real, lengths_to_mask(counts, tokens.shape[1])
 
 # %% ../../nbs/6_strategies/29_temporal.ipynb #082a08b6
 def _in_order(gate, turn, grad):
@@ -326,7 +326,7 @@ class TemporalGate(TemporalMemory):
 
     def read(self, spectrum:Tensor, lengths:Tensor) -> tuple: # (B, hidden, T), zero in the padding; real (B, T)
         "From sound (B, bands, T) to what layers read"
-        real = real_entries(lengths, spectrum.shape[-1])
+        real = lengths_to_mask(lengths, spectrum.shape[-1])
         if self.reads is None: return torch.zeros(len(real), 0, real.shape[1], device=real.device), real
         cues = _controlled(sound_cues(spectrum, lengths, self.config.cues), lengths, self.config.control)
         return torch.tanh(self.reads(cues.to(self.reads.weight.dtype))).masked_fill(~real[:, None], 0), real

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from ..errors import UserError
 from ..sound.audio import resample
 from ..sound.augment import add_noise, add_room, telephone
-from ..sound.corpora import DIGITS, _span, as_speech
+from ..sound.corpora import DIGITS, parse_range, as_speech
 
 # %% ../../nbs/7_tools/34_speech.ipynb #348e8f78
 WORDS = dict(
@@ -109,7 +109,7 @@ def fill(
     "The sentence with every gap filled at random"
     def gap(name):
         if name in CHOICES: return fill(rng.choice(CHOICES[name]), rng)
-        if name == 'digits': return ' '.join(rng.choice(DIGITS) for _ in range(rng.randint(*_span(digits))))
+        if name == 'digits': return ' '.join(rng.choice(DIGITS) for _ in range(rng.randint(*parse_range(digits))))
         if name == 'number':
             sizes = [rng.randrange(100), rng.randrange(1000), rng.randrange(10_000)]
             return spell_number(rng.choice(sizes))

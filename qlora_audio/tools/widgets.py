@@ -26,7 +26,7 @@ from ..sound.audio import load_audio
 from ..sound.metrics import error_rates
 from ..models.audio_text import prompt_batch
 from ..models.quantize import NF4Config
-from ..training.checkpoints import checkpoints
+from ..training.checkpoints import list_checkpoints
 from ..training.trainer import Progress
 from ..strategies.frames import select_all, select_frames
 from ..strategies.temporal import TemporalLoRALinear
@@ -269,7 +269,7 @@ class TrainLive(Board):
         self.halt.on_click(self.stop)
         super().__init__(self.go, self.halt)
         self.image.layout.display = 'none'
-        found = checkpoints(trainer.args.output_dir)
+        found = list_checkpoints(trainer.args.output_dir)
         if found:
             self.go.description = 'go on'
             self.say(f'{found[0].name} is there: the run goes on from the newest whole checkpoint')
