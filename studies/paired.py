@@ -2,9 +2,10 @@
 import argparse, datetime, json, os, platform, time
 from functools import lru_cache
 from pathlib import Path
-import torch, torchaudio.functional as AF
+import torch
 from qlora_audio.adapters.saving import base_fingerprint, quantized_fingerprint
 from qlora_audio.models.quantize import NF4Config
+from qlora_audio.sound.metrics import word_errors
 from qlora_audio.tools.base import load_base
 from qlora_audio.training.loop import evaluate
 
@@ -32,7 +33,7 @@ def errors(model, rows):
     order, start = sorted(range(len(rows)), key=lambda i: rows[i]['duration']), time.time() # as `evaluate` goes
     got = evaluate(model, rows)
     seconds = time.time() - start
-    wrong = dict(zip(order, (AF.edit_distance(r.split(), h.split()) for r, h in zip(got['references'], got['hypotheses'], strict=True)), strict=True))
+    wrong = dict(zip(order, (word_errors(r, h) for r, h in zip(got['references'], got['hypotheses'], strict=True)), strict=True))
     return [wrong[i] for i in range(len(rows))], seconds
 
 

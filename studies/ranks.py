@@ -37,7 +37,7 @@ from qlora_audio.sound.corpora import load_speech
 from qlora_audio.bits.linear import NF4Linear
 from qlora_audio.adapters.targets import LoRAConfig, add_lora, linear_layers
 from qlora_audio.adapters.lora import base_weight
-from qlora_audio.models.quantize import NF4Config, put
+from qlora_audio.models.quantize import NF4Config, replace_module
 from qlora_audio.strategies.ranks import allocate_ranks
 from qlora_audio.tools.base import load_base
 from qlora_audio.training.loop import TUNE_AUGMENT, finetune
@@ -55,7 +55,7 @@ def written_out(model):
         new = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)
         new.weight = nn.Parameter(base_weight(layer).clone(), requires_grad=False)
         if layer.bias is not None: new.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
-        put(model, name, new.train(layer.training))
+        replace_module(model, name, new.train(layer.training))
     return model
 
 

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['DYNAMIC_CODE', 'GRID_CODES', 'dynamic_code', 'AbsmaxState', 'nearest_code', 'grid_index', 'quantize_absmax',
-           'dequantize_absmax', 'dequantize_nested_reference', 'dequantize_nested_op', 'dequantize_nested',
-           'bits_per_param']
+           'dequantize_absmax', 'dequantize_nested_reference', 'check_stored', 'dequantize_nested', 'bits_per_param']
 
 # %% ../../nbs/1_bits/02_double_quant.ipynb #5309f55e
 import math
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from ..errors import UserError
-from .nf4 import check_packed, dequantize_reference, more_kernels, result_tensor
+from .nf4 import check_packed, dequantize_reference, load_backend, result_tensor
 
 # %% ../../nbs/1_bits/02_double_quant.ipynb #a388dd3a
 def dynamic_code(
     total_bits:int=8, # of the code, one of them the sign
 ) -> Tensor: # (2 ** total_bits,) float32, ascending, from about -0.993 to 1
-    "Dettmers' dynamic data type: a decimal exponent of variable length, the bits it leaves free are a linear fraction (Dettmers 2016)"
+    "Dettmers' dynamic data type: a decimal exponent of variable length, and a linear fraction (Dettmers 2016)"
     levels, exponents = [0., 1.], total_bits - 1
     for e in range(exponents):
         edges = torch.linspace(0.1, 1, 2**e + 1, dtype=torch.float32)
@@ -55,7 +54,7 @@ def nearest_code(
 def grid_index(
     x:Tensor, # in [-1, 1]
 ) -> Tensor: # int32, the same shape
-    "Number of the nearest of 65,536 evenly spaced points from -1 to 1: the resolution that bitsandbytes' codes show on a CPU"
+    "Nearest of 65,536 evenly spaced points from -1 to 1: the resolution that bitsandbytes' codes show on a CPU"
     return torch.floor((x + 1) * 0.5 * 65535 + 0.5).int()
 
 GRID_CODES = nearest_code(torch.arange(65536) / 65535 * 2 - 1, DYNAMIC_CODE) # the code of each point
@@ -65,17 +64,24 @@ def quantize_absmax(
     absmax:Tensor, # (blocks,) float32
     blocksize:int=256, # scales that share one second-level scale
 ) -> AbsmaxState: # as bitsandbytes' nested state
-    "Subtract the mean, then blockwise 8 bits in the dynamic code (QLoRA, section 3); `TypeError` or `ValueError` if `absmax` holds no finite float32 scales"
-    if not isinstance(absmax, Tensor) or absmax.dtype != torch.float32: raise UserError(f'absmax: {getattr(absmax, "dtype", type(absmax).__name__)} is not torch.float32; give what quantize_nf4 returned')
-    if absmax.ndim != 1 or not absmax.numel(): raise UserError(f'absmax: shape {tuple(absmax.shape)} is not a vector of scales; give what quantize_nf4 returned')
+    "Subtract the mean, then blockwise 8 bits in the dynamic code (QLoRA, section 3); `UserError` on other input"
+    if not isinstance(absmax, Tensor) or absmax.dtype != torch.float32:
+        raise UserError(f'absmax: {getattr(absmax, "dtype", type(absmax).__name__)} is not torch.float32; '
+                        'give what quantize_nf4 returned')
+    if absmax.ndim != 1 or not absmax.numel():
+        raise UserError(f'absmax: shape {tuple(absmax.shape)} is not a vector of scales; '
+                        'give what quantize_nf4 returned')
     if blocksize < 1: raise UserError(f'blocksize: {blocksize} scales cannot share a scale; use 256')
     offset = absmax.mean()
-    if not offset.isfinite(): raise UserError('absmax: it holds NaN, infinity, or scales too large to add up; quantize the weight again')
+    if not offset.isfinite():
+        raise UserError('absmax: it holds NaN, infinity, or scales too large to add up; quantize the weight again')
     centered = absmax - offset
     blocks = torch.nn.functional.pad(centered, (0, -len(centered) % blocksize)).view(-1, blocksize)
     scales = blocks.abs().amax(1)
-    x = (blocks * (1 / scales)[:, None]).clamp(-1, 1).nan_to_num(-1).flatten()[:len(centered)] # a block of zeros gets code 0
-    codes = GRID_CODES[grid_index(x)] if x.device.type == 'cpu' else nearest_code(x, DYNAMIC_CODE.to(x.device))
+    x = (blocks * (1 / scales)[:, None]).clamp(-1, 1).nan_to_num(-1) # a block of zeros gets code 0
+    x = x.flatten()[:len(centered)]
+    on_cpu = x.device.type == 'cpu'
+    codes = GRID_CODES[grid_index(x)] if on_cpu else nearest_code(x, DYNAMIC_CODE.to(x.device))
     return AbsmaxState(codes, scales, offset, blocksize)
 
 # %% ../../nbs/1_bits/02_double_quant.ipynb #9dc5a525
@@ -97,13 +103,46 @@ def dequantize_nested_reference(
     nested_blocksize:int,
 ):
     "What `dequantize_nested` means, in plain PyTorch, on any device"
-    dequantize_reference(packed, dequantize_absmax(AbsmaxState(codes, scales, offset, nested_blocksize)), out, blocksize)
+    absmax = dequantize_absmax(AbsmaxState(codes, scales, offset, nested_blocksize))
+    dequantize_reference(packed, absmax, out, blocksize)
 
 @torch.library.custom_op('qlora_audio::dequantize_nested', mutates_args={'out'})
-def dequantize_nested_op(packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blocksize:int, nested_blocksize:int) -> None:
+def _dequantize_nested_op(
+    packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blocksize:int, nested_blocksize:int,
+) -> None:
     "The operation behind `dequantize_nested`"
-    if more_kernels(): return torch.ops.qlora_audio.dequantize_nested(packed, codes, scales, offset, out, blocksize, nested_blocksize)
-    dequantize_nested_reference(packed, codes, scales, offset, out, blocksize, nested_blocksize)
+    args = packed, codes, scales, offset, out, blocksize, nested_blocksize
+    if load_backend(out.device.type): return torch.ops.qlora_audio.dequantize_nested(*args)
+    dequantize_nested_reference(*args)
+
+# %% ../../nbs/1_bits/02_double_quant.ipynb #f5ea444a
+def check_stored(
+    packed:Tensor, # (ceil(n / 2),) or a column, uint8
+    absmax:Tensor, # (ceil(n / blocksize),) float32, or uint8 codes
+    scales:Tensor|None, # (ceil(codes / nested_blocksize),) float32 if absmax is in codes
+    offset:Tensor|None, # () float32 if absmax is in codes
+    n:int, # weights
+    blocksize:int,
+    nested_blocksize:int=256, # codes that share one second-level scale
+):
+    "`UserError` unless the tensors are a stored weight of `n` numbers, contiguous and on one device"
+    nested = scales is not None
+    check_packed(packed, absmax, n, blocksize, dtype=torch.uint8 if nested else torch.float32)
+    if nested:
+        blocks = -(-absmax.numel() // nested_blocksize)
+        if scales.numel() != blocks:
+            raise UserError(f'scales: {scales.numel()} for {blocks} blocks of {nested_blocksize} codes; '
+                            'give what quantize_absmax returned')
+        if offset is None or offset.numel() != 1:
+            raise UserError(f'offset: {"missing" if offset is None else tuple(offset.shape)}; '
+                            'give what quantize_absmax returned')
+        for name, t in (('scales', scales), ('offset', offset)):
+            if t.dtype != torch.float32:
+                raise UserError(f'{name}: {t.dtype} is not torch.float32; give what quantize_absmax returned')
+            if t.device != packed.device:
+                raise UserError(f'tensors on {packed.device} and {t.device}; move them to one device')
+    if not all(t is None or t.is_contiguous() for t in (packed, absmax, scales, offset)):
+        raise UserError('packed, absmax, scales: their numbers do not stand side by side; use .contiguous()')
 
 def dequantize_nested(
     packed:Tensor, # (ceil(n / 2),) uint8
@@ -113,13 +152,12 @@ def dequantize_nested(
     blocksize:int=64,
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
-    "`dequantize_nf4` with the scales still in 8 bits; `ValueError` or `TypeError` where the arguments do not fit together"
+    "`dequantize_nf4` with the scales still in 8 bits; `UserError` where the arguments do not fit together"
     out = result_tensor(shape, dtype, packed, out)
-    check_packed(packed, state.codes, math.prod(shape), blocksize, out, torch.uint8)
-    if state.scales.numel() != (k := -(-state.codes.numel() // state.blocksize)): raise UserError(f'scales: {state.scales.numel()} for {k} blocks of {state.blocksize} codes; give what quantize_absmax returned')
-    for name, t in (('scales', state.scales), ('offset', state.offset)):
-        if t.dtype != torch.float32: raise UserError(f'{name}: {t.dtype} is not torch.float32; give what quantize_absmax returned')
-    torch.ops.qlora_audio.dequantize_nested(packed.contiguous(), state.codes.contiguous(), state.scales.contiguous(), state.offset, out, blocksize, state.blocksize)
+    tensors = packed, state.codes, state.scales, state.offset
+    tensors = [t.contiguous() if isinstance(t, Tensor) else t for t in tensors]
+    check_stored(*tensors, math.prod(shape), blocksize, state.blocksize)
+    torch.ops.qlora_audio.dequantize_nested(*tensors, out, blocksize, state.blocksize)
     return out
 
 # %% ../../nbs/1_bits/02_double_quant.ipynb #a95b8e24

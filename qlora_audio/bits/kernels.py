@@ -4,19 +4,33 @@
 
 # %% auto #0
 __all__ = ['C_BYTES', 'C_LOOKUP', 'C_WIDE_LOOKUP', 'C_DEQUANTIZE', 'C_QUANTIZE', 'FLAGS', 'KINDS', 'WIDE', 'cache_folder',
-           'processor', 'compile_c', 'threads_for', 'load_library', 'c_quantize', 'c_dequantize', 'c_dequantize_nested',
-           'seconds', 'passes_trial', 'c_library', 'restore_into', 'alternate', 'summary']
+           'compile_c', 'c_quantize', 'c_dequantize', 'c_dequantize_nested', 'passes_trial', 'c_library',
+           'dequantize_part']
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #4b5313f6
-import atexit, ctypes, functools, hashlib, os, platform, random, shutil, statistics, subprocess, tempfile, time, warnings
+import atexit
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
 from pathlib import Path
 import torch
 from torch import Tensor
 from ..errors import UserError
 from qlora_audio.bits.double_quant import (
-    DYNAMIC_CODE, AbsmaxState, dequantize_absmax, dequantize_nested_reference, quantize_absmax,
+    DYNAMIC_CODE, check_stored, dequantize_nested_reference, quantize_absmax,
 )
-from .nf4 import MIDPOINTS, NF4_CODE, _refuse_nonfinite, dequantize_reference, quantize_reference
+from .linear import dequantize_part_reference
+from qlora_audio.bits.nf4 import (
+    MIDPOINTS, NF4_CODE, _check_weight, _refuse_nonfinite, check_blocksize, dequantize_reference, quantize_reference,
+    register_backend,
+)
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #38525eff
 C_BYTES = r'''
@@ -37,8 +51,13 @@ static inline bytes zip_a(bytes a, bytes b) { return _mm_unpacklo_epi8(a, b); } 
 static inline bytes zip_b(bytes a, bytes b) { return _mm_unpackhi_epi8(a, b); }       // a8 b8 ... a15 b15
 static inline bytes zip2_a(bytes a, bytes b) { return _mm_unpacklo_epi16(a, b); }     // the same by pairs of bytes
 static inline bytes zip2_b(bytes a, bytes b) { return _mm_unpackhi_epi16(a, b); }
-static inline bytes even(bytes a, bytes b) { bytes m = _mm_set1_epi16(255); return _mm_packus_epi16(_mm_and_si128(a, m), _mm_and_si128(b, m)); } // a0 a2 ... b14
-static inline bytes odd(bytes a, bytes b) { return _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)); }                              // a1 a3 ... b15
+static inline bytes even(bytes a, bytes b) {                                          // a0 a2 ... b14
+    bytes m = _mm_set1_epi16(255);
+    return _mm_packus_epi16(_mm_and_si128(a, m), _mm_and_si128(b, m));
+}
+static inline bytes odd(bytes a, bytes b) {                                           // a1 a3 ... b15
+    return _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
+}
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 typedef uint8x16_t bytes;
@@ -51,54 +70,83 @@ static inline bytes zip_a(bytes a, bytes b) { return vzip1q_u8(a, b); }
 static inline bytes zip_b(bytes a, bytes b) { return vzip2q_u8(a, b); }
 static inline bytes even(bytes a, bytes b) { return vuzp1q_u8(a, b); }
 static inline bytes odd(bytes a, bytes b) { return vuzp2q_u8(a, b); }
-static inline bytes zip2_a(bytes a, bytes b) { return vreinterpretq_u8_u16(vzip1q_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b))); }
-static inline bytes zip2_b(bytes a, bytes b) { return vreinterpretq_u8_u16(vzip2q_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b))); }
+static inline bytes zip2_a(bytes a, bytes b) {
+    return vreinterpretq_u8_u16(vzip1q_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b)));
+}
+static inline bytes zip2_b(bytes a, bytes b) {
+    return vreinterpretq_u8_u16(vzip2q_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b)));
+}
 #else
 #error "no byte lookup is known for this processor"
 #endif
 
-enum { F32, BF16, F16, BF16_WIDE, F16_WIDE };                               // the wide ones: a 16-bit number, held in a float32
+enum { F32, BF16, F16, BF16_WIDE, F16_WIDE };                  // the wide ones: a 16-bit number, held in a float32
 static inline uint32_t bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static inline float number(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-static inline uint32_t to_bf16(float f) { uint32_t u = bits(f); return u + 0x7fff + (u >> 16 & 1); }          // in the upper half; to nearest, ties to even
-static inline uint32_t to_f16(float f) { _Float16 h = (_Float16)f; uint16_t u; memcpy(&u, &h, 2); return u; }  // in the lower half
+static inline uint32_t to_bf16(float f) {                      // in the upper half; to nearest, ties to even
+    uint32_t u = bits(f);
+    return u + 0x7fff + (u >> 16 & 1);
+}
+static inline uint32_t to_f16(float f) {                       // in the lower half
+    _Float16 h = (_Float16)f;
+    uint16_t u;
+    memcpy(&u, &h, 2);
+    return u;
+}
 
 static float NF4[16], MIDPOINTS[15], DYNAMIC[256];
 void set_codes(const float *nf4, const float *midpoints, const float *dynamic) {
-    memcpy(NF4, nf4, sizeof NF4); memcpy(MIDPOINTS, midpoints, sizeof MIDPOINTS); memcpy(DYNAMIC, dynamic, sizeof DYNAMIC);
+    memcpy(NF4, nf4, sizeof NF4);
+    memcpy(MIDPOINTS, midpoints, sizeof MIDPOINTS);
+    memcpy(DYNAMIC, dynamic, sizeof DYNAMIC);
 }
 '''
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #81816aa7
 C_LOOKUP = r'''
-#define INLINE static inline __attribute__((always_inline))                // `kind` is a constant where these are used
+#define INLINE static inline __attribute__((always_inline))    // `kind` is a constant where these are used
 
-INLINE uint32_t product(float f, int kind) {                               // rounded; bfloat16 is in the upper half, float16 in the lower
-    return kind == F32 ? bits(f) : kind == BF16 ? to_bf16(f) : kind == BF16_WIDE ? to_bf16(f) & 0xffff0000 : kind == F16 ? to_f16(f) : bits((float)(_Float16)f);
+INLINE uint32_t product(float f, int kind) {                   // bfloat16 is in the upper half, float16 in the lower
+    switch (kind) {
+        case F32: return bits(f);
+        case BF16: return to_bf16(f);
+        case BF16_WIDE: return to_bf16(f) & 0xffff0000;
+        case F16: return to_f16(f);
+        default: return bits((float)(_Float16)f);
+    }
 }
 
-INLINE void restore16(const uint8_t *packed, bytes p0, bytes p1, uint8_t *out) {           // 32 codes to 64 bytes
-    bytes v = load(packed), h = high(v), l = low(v), codes[2] = {zip_a(h, l), zip_b(h, l)};
+INLINE void restore16(const uint8_t *packed, bytes p0, bytes p1, uint8_t *out) {              // 32 codes to 64 bytes
+    bytes v = load(packed), h = high(v), l = low(v);
+    bytes codes[2] = {zip_a(h, l), zip_b(h, l)};
     for (int k = 0; k < 2; k++, out += 32) {
         bytes x0 = lookup(p0, codes[k]), x1 = lookup(p1, codes[k]);
-        store(out, zip_a(x0, x1)); store(out + 16, zip_b(x0, x1));
+        store(out, zip_a(x0, x1));
+        store(out + 16, zip_b(x0, x1));
     }
 }
 
-INLINE void restore32(const uint8_t *packed, const bytes p[4], uint8_t *out) {              // to 128 bytes
-    bytes v = load(packed), h = high(v), l = low(v), codes[2] = {zip_a(h, l), zip_b(h, l)};
+INLINE void restore32(const uint8_t *packed, const bytes p[4], uint8_t *out) {                // to 128 bytes
+    bytes v = load(packed), h = high(v), l = low(v);
+    bytes codes[2] = {zip_a(h, l), zip_b(h, l)};
     for (int k = 0; k < 2; k++, out += 64) {
-        bytes x0 = lookup(p[0], codes[k]), x1 = lookup(p[1], codes[k]), x2 = lookup(p[2], codes[k]), x3 = lookup(p[3], codes[k]);
+        bytes x0 = lookup(p[0], codes[k]), x1 = lookup(p[1], codes[k]);
+        bytes x2 = lookup(p[2], codes[k]), x3 = lookup(p[3], codes[k]);
         bytes a = zip_a(x0, x1), b = zip_b(x0, x1), c = zip_a(x2, x3), d = zip_b(x2, x3);
-        store(out, zip2_a(a, c)); store(out + 16, zip2_b(a, c)); store(out + 32, zip2_a(b, d)); store(out + 48, zip2_b(b, d));
+        store(out, zip2_a(a, c));
+        store(out + 16, zip2_b(a, c));
+        store(out + 32, zip2_a(b, d));
+        store(out + 48, zip2_b(b, d));
     }
 }
 
-INLINE int64_t restore_bytewise(const uint8_t *packed, float absmax, uint8_t *out, int64_t count, int kind) { // how many it did
+// How many of `count` weights it did
+INLINE int64_t restore_bytewise(const uint8_t *packed, float absmax, uint8_t *out, int64_t count, int kind) {
     uint32_t u[16];
     for (int i = 0; i < 16; i++) u[i] = product(NF4[i] * absmax, kind);
     bytes a = load(u), b = load(u + 4), c = load(u + 8), d = load(u + 12);
-    bytes p[4] = {even(even(a, b), even(c, d)), even(odd(a, b), odd(c, d)), odd(even(a, b), even(c, d)), odd(odd(a, b), odd(c, d))}; // byte k of every product
+    bytes p[4] = {even(even(a, b), even(c, d)), even(odd(a, b), odd(c, d)),                  // byte k of every product
+                  odd(even(a, b), even(c, d)), odd(odd(a, b), odd(c, d))};
     int64_t i = 0;
     if (kind == BF16) for (; i + 32 <= count; i += 32) restore16(packed + i / 2, p[2], p[3], out + 2 * i);
     else if (kind == F16) for (; i + 32 <= count; i += 32) restore16(packed + i / 2, p[0], p[1], out + 2 * i);
@@ -109,23 +157,33 @@ INLINE int64_t restore_bytewise(const uint8_t *packed, float absmax, uint8_t *ou
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #d38e06e0
 C_WIDE_LOOKUP = r'''
-#if defined(__AVX512BW__)                                                  // tables of whole numbers
-INLINE int64_t restore_whole(const uint8_t *packed, float absmax, uint8_t *out, int64_t count, int kind) { // how many it did
+#if defined(__AVX512BW__)                                      // tables of whole numbers
+#define ROUND (_MM_FROUND_TO_NEAREST_INT)
+
+INLINE __m512i bf16_bits(__m512i x) {                          // in the lower half of each; to nearest, ties to even
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
+    return _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(0x7fff)), odd), 16);
+}
+
+// How many of `count` weights it did
+INLINE int64_t restore_whole(const uint8_t *packed, float absmax, uint8_t *out, int64_t count, int kind) {
     int64_t i = 0;
     __m512 product = _mm512_mul_ps(_mm512_loadu_ps(NF4), _mm512_set1_ps(absmax));
     __m512i x, table = _mm512_castps_si512(product);
-    if (kind == BF16 || kind == BF16_WIDE) table = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(table, _mm512_set1_epi32(0x7fff)), _mm512_and_si512(_mm512_srli_epi32(table, 16), _mm512_set1_epi32(1))), 16);
+    if (kind == BF16 || kind == BF16_WIDE) table = bf16_bits(table);
     if (kind == BF16_WIDE) table = _mm512_slli_epi32(table, 16);
-    if (kind == F16_WIDE) table = _mm512_castps_si512(_mm512_cvtph_ps(_mm512_cvtps_ph(product, _MM_FROUND_TO_NEAREST_INT)));
+    if (kind == F16_WIDE) table = _mm512_castps_si512(_mm512_cvtph_ps(_mm512_cvtps_ph(product, ROUND)));
     if (kind == BF16 || kind == F16) {
-        table = _mm512_broadcast_i64x4(kind == BF16 ? _mm512_cvtepi32_epi16(table) : _mm512_cvtps_ph(product, _MM_FROUND_TO_NEAREST_INT));
+        table = _mm512_broadcast_i64x4(kind == BF16 ? _mm512_cvtepi32_epi16(table) : _mm512_cvtps_ph(product, ROUND));
         for (; i + 32 <= count; i += 32) {
             x = _mm512_cvtepu8_epi32(load(packed + i / 2));
-            _mm512_storeu_si512(out + 2 * i, _mm512_permutexvar_epi16(_mm512_or_si512(_mm512_srli_epi32(x, 4), _mm512_slli_epi32(x, 16)), table));
+            x = _mm512_or_si512(_mm512_srli_epi32(x, 4), _mm512_slli_epi32(x, 16));
+            _mm512_storeu_si512(out + 2 * i, _mm512_permutexvar_epi16(x, table));
         }
     } else for (; i + 16 <= count; i += 16) {
         x = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(packed + i / 2)));
-        _mm512_storeu_si512(out + 4 * i, _mm512_permutexvar_epi32(_mm512_or_si512(_mm512_srli_epi64(x, 4), _mm512_slli_epi64(x, 32)), table));
+        x = _mm512_or_si512(_mm512_srli_epi64(x, 4), _mm512_slli_epi64(x, 32));
+        _mm512_storeu_si512(out + 4 * i, _mm512_permutexvar_epi32(x, table));
     }
     return i;
 }
@@ -138,24 +196,26 @@ INLINE int64_t restore_whole(const uint8_t *packed, float absmax, uint8_t *out, 
 C_DEQUANTIZE = r'''
 INLINE void restore_block(const uint8_t *packed, float absmax, uint8_t *out, int64_t count, int kind) {
     int width = kind == BF16 || kind == F16 ? 2 : 4, shift = kind == BF16 ? 16 : 0;
-    for (int64_t i = restore_whole(packed, absmax, out, count, kind); i < count; i++) {      // the end of a last block
-        uint32_t v = product(NF4[i % 2 ? packed[i / 2] & 15 : packed[i / 2] >> 4] * absmax, kind) >> shift;
+    int64_t i = restore_whole(packed, absmax, out, count, kind);
+    for (; i < count; i++) {                                   // the end of a last block
+        int code = i % 2 ? packed[i / 2] & 15 : packed[i / 2] >> 4;
+        uint32_t v = product(NF4[code] * absmax, kind) >> shift;
         memcpy(out + width * i, &v, width);
     }
 }
 
-// New memory comes from the system in pages of 4 KB, each at the cost of a fault; where Linux has them, pages of 2 MB make 512 times fewer
-static void large_pages(void *out, int64_t bytes) {
+static void large_pages(void *out, int64_t bytes) {            // advice: it does not matter if it is refused
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     uintptr_t page = 1 << 21, from = ((uintptr_t)out + page - 1) & -page, to = ((uintptr_t)out + bytes) & -page;
-    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);                           // advice: it does not matter if it is refused
+    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
 #endif
 }
 
-// Weights of the blocks from `first` to `last`, of `n` in all, to `out`. Their absmax is given in float32, or as `codes` with a scale for every
-// `nested` of them and one offset.
-void dequantize(const uint8_t *packed, const float *absmax, const uint8_t *codes, const float *scales, const float *offset, int64_t nested,
-                void *out, int64_t n, int64_t blocksize, int64_t first, int64_t last, int kind, int threads) {
+// Weights of the blocks from `first` to `last`, of `n` in all, to `out`. Their absmax is given in float32, or as
+// `codes` with a scale for every `nested` of them and one offset.
+void dequantize(const uint8_t *packed, const float *absmax, const uint8_t *codes, const float *scales,
+                const float *offset, int64_t nested, void *out, int64_t n, int64_t blocksize,
+                int64_t first, int64_t last, int kind, int threads) {
     int64_t width = kind == BF16 || kind == F16 ? 2 : 4;
     large_pages(out, width * ((last * blocksize < n ? last * blocksize : n) - first * blocksize));
     #pragma omp parallel for num_threads(threads) if(threads > 1) schedule(dynamic, 512)
@@ -176,9 +236,11 @@ void dequantize(const uint8_t *packed, const float *absmax, const uint8_t *codes
 # %% ../../nbs/8_speed/41_kernels.ipynb #6547e6b8
 C_QUANTIZE = r'''
 static inline void read_block(const void *weight, int64_t start, int64_t count, int kind, float *x) {
+    const uint16_t *bf16 = (const uint16_t *)weight + start;
+    const _Float16 *f16 = (const _Float16 *)weight + start;
     if (kind == F32) memcpy(x, (const float *)weight + start, 4 * count);
-    else if (kind == BF16) for (int64_t i = 0; i < count; i++) x[i] = number((uint32_t)((const uint16_t *)weight)[start + i] << 16);
-    else for (int64_t i = 0; i < count; i++) x[i] = ((const _Float16 *)weight)[start + i];
+    else if (kind == BF16) for (int64_t i = 0; i < count; i++) x[i] = number((uint32_t)bf16[i] << 16);
+    else for (int64_t i = 0; i < count; i++) x[i] = f16[i];
 }
 
 static inline void encode_block(const float *x, int64_t count, uint8_t *packed) {
@@ -188,12 +250,13 @@ static inline void encode_block(const float *x, int64_t count, uint8_t *packed) 
         for (int j = 0; j < 15; j++) below += x[i] > MIDPOINTS[j];
         code[i] = below;
     }
-    code[count] = 7;                                                       // an odd one out is paired with a zero weight
+    code[count] = 7;                                           // an odd one out is paired with a zero weight
     for (int64_t i = 0; i < (count + 1) / 2; i++) packed[i] = code[2 * i] << 4 | code[2 * i + 1];
 }
 
 // -1, or the number of the first block that holds NaN or infinity
-int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, int64_t blocksize, int kind, int threads) {
+int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, int64_t blocksize,
+                 int kind, int threads) {
     int64_t blocks = (n + blocksize - 1) / blocksize, bad = blocks;
     #pragma omp parallel for num_threads(threads) if(threads > 1) schedule(dynamic, 512) reduction(min:bad)
     for (int64_t b = 0; b < blocks; b++) {
@@ -201,8 +264,14 @@ int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, 
         float x[4096];
         int32_t top = 0;
         read_block(weight, start, count, kind, x);
-        for (int64_t i = 0; i < count; i++) { int32_t m = bits(x[i]) & 0x7fffffff; top = m > top ? m : top; }
-        if (top >= 0x7f800000) { if (b < bad) bad = b; continue; }
+        for (int64_t i = 0; i < count; i++) {
+            int32_t m = bits(x[i]) & 0x7fffffff;
+            top = m > top ? m : top;
+        }
+        if (top >= 0x7f800000) {
+            if (b < bad) bad = b;
+            continue;
+        }
         float largest = number(top), divisor = largest > 1e-38f ? largest : 1e-38f, inverse = 1.f / divisor;
         if (count == blocksize) for (int64_t i = 0; i < count; i++) x[i] *= inverse;
         else for (int64_t i = 0; i < count; i++) x[i] /= divisor;
@@ -215,113 +284,156 @@ int64_t quantize(const void *weight, uint8_t *packed, float *absmax, int64_t n, 
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #05ae67ee
 FLAGS = ['-O3', '-ffp-contract=off', '-shared', '-fPIC']
+_EXTRAS = [ # tried in this order
+    ['-march=native', '-fopenmp'], ['-mcpu=native', '-fopenmp'], ['-march=native'], ['-mcpu=native'],
+]
 
 @functools.cache
 def cache_folder() -> Path:
-    "Where compiled kernels are kept: `$XDG_CACHE_HOME/qlora_audio`, `~/.cache/qlora_audio`, or this process's own temporary folder where neither can be written"
+    "`$XDG_CACHE_HOME/qlora_audio` or `~/.cache/qlora_audio`; a temporary folder where neither can be written"
     try:
-        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'qlora_audio' # RuntimeError: there is no home
+        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'qlora_audio' # RuntimeError: no home
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK): return folder
     except (OSError, RuntimeError): pass
-    atexit.register(shutil.rmtree, folder := tempfile.mkdtemp(prefix='qlora_audio-'), ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix='qlora_audio-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 
-def processor() -> str:
+def _processor() -> str:
     "What distinguishes this machine's processor from others that may share the cache folder"
-    try: return '\n'.join(sorted({l for l in Path('/proc/cpuinfo').read_text().splitlines() if l.startswith(('model name', 'flags', 'Features', 'CPU part'))}))
+    telling = 'model name', 'flags', 'Features', 'CPU part'
+    try: lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError: return platform.machine() + platform.processor()
+    return '\n'.join(sorted({line for line in lines if line.startswith(telling)}))
+
+# %% ../../nbs/8_speed/41_kernels.ipynb #a33a2bdd
+def _compiled(compiler, extra, source, library) -> bool: # whether it could be made
+    "Compile `source` to `library`, in one step: whoever looks sees all of it or nothing"
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder: # beside its final place, so that the move is atomic
+        c = Path(folder)/'nf4.c'
+        made = Path(folder)/'nf4.so'
+        c.write_text(source)
+        done = subprocess.run([compiler, *FLAGS, *extra, str(c), '-o', str(made)], capture_output=True)
+        if done.returncode == 0: os.replace(made, library)
+    return done.returncode == 0
 
 def compile_c(
     source:str, # C
     compilers:tuple=('cc', 'gcc', 'clang'), # tried in this order, after `$CC`
 ) -> Path|None: # the shared library; None if no compiler could make it
     "Compile `source` for this processor, or find the library that was made from it before"
-    found = [c for c in (os.environ.get('CC'), *compilers) if c and shutil.which(c)]
-    for compiler in found:
+    for compiler in (os.environ.get('CC'), *compilers):
+        if not compiler or not shutil.which(compiler): continue
         version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
-        for extra in (['-march=native', '-fopenmp'], ['-mcpu=native', '-fopenmp'], ['-march=native'], ['-mcpu=native']):
-            name = hashlib.sha256('\n'.join([source, compiler, version, *FLAGS, *extra, processor()]).encode()).hexdigest()[:20]
+        for extra in _EXTRAS:
+            parts = [source, compiler, version, *FLAGS, *extra, _processor()]
+            name = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
             library = cache_folder()/f'nf4-{name}.so'
-            if library.is_file(): return library
-            with tempfile.TemporaryDirectory(dir=library.parent) as d: # beside its final place, so that the move is atomic
-                (c := Path(d)/'nf4.c').write_text(source)
-                made = subprocess.run([compiler, *FLAGS, *extra, str(c), '-o', str(o := Path(d)/'nf4.so')], capture_output=True)
-                if made.returncode == 0:
-                    os.replace(o, library)
-                    return library
+            if library.is_file() or _compiled(compiler, extra, source, library): return library
     return None
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #cf1ce9a8
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 WIDE = {torch.float32: 0, torch.bfloat16: 3, torch.float16: 4} # values of this dtype, held in float32
 
-def threads_for(n:int) -> int:
+def _threads_for(n:int) -> int:
     "One thread below 131,072 weights, torch's number above"
     return torch.get_num_threads() if n >= 1 << 17 else 1
 
-def load_library(path:Path) -> ctypes.CDLL:
+def _load_library(path:Path) -> ctypes.CDLL:
     "The compiled functions with their signatures, and the codes given to them"
-    lib, p, n, i = ctypes.CDLL(str(path)), ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    lib = ctypes.CDLL(str(path))
+    p, n, i = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     lib.set_codes.argtypes = [p, p, p]
     lib.dequantize.argtypes = [p, p, p, p, p, n, p, n, n, n, n, i, i]
-    lib.quantize.argtypes, lib.quantize.restype = [p, p, p, n, n, i, i], n
+    lib.quantize.argtypes = [p, p, p, n, n, i, i]
+    lib.quantize.restype = n
     lib.set_codes(*(t.data_ptr() for t in (NF4_CODE, MIDPOINTS, DYNAMIC_CODE)))
     return lib
 
 def c_quantize(lib, weight, blocksize):
     "`quantize_reference` in C"
     n = weight.numel()
-    packed, absmax = torch.empty((n + 1) // 2, dtype=torch.uint8), torch.empty(-(-n // blocksize))
-    bad = lib.quantize(weight.data_ptr(), packed.data_ptr(), absmax.data_ptr(), n, blocksize, KINDS[weight.dtype], threads_for(n))
+    packed = torch.empty((n + 1) // 2, dtype=torch.uint8)
+    absmax = torch.empty(-(-n // blocksize), dtype=torch.float32)
+    addresses = [t.data_ptr() for t in (weight, packed, absmax)]
+    bad = lib.quantize(*addresses, n, blocksize, KINDS[weight.dtype], _threads_for(n))
     if bad >= 0: _refuse_nonfinite(weight)
     return packed, absmax
 
-def c_dequantize(lib, packed, absmax, out, blocksize, kind=None, n=None, first=0):
-    "`dequantize_reference` in C; with `n` and `first`, only as many as fit into `out` of `n` weights, from block `first` on"
-    lib.dequantize(packed.data_ptr(), absmax.data_ptr(), None, None, None, 1, out.data_ptr(), n or out.numel(), blocksize,
-                   first, first - (-out.numel() // blocksize), KINDS[out.dtype] if kind is None else kind, threads_for(out.numel()))
+def _dequantize_blocks(lib, packed, absmax, codes, scales, offset, nested, out, blocksize, kind, n, first):
+    "As many weights as fit into `out`, of `n` in all, from block `first` on"
+    addresses = [None if t is None else t.data_ptr() for t in (packed, absmax, codes, scales, offset)]
+    last = first - (-out.numel() // blocksize)
+    kind = KINDS[out.dtype] if kind is None else kind
+    lib.dequantize(*addresses, nested, out.data_ptr(), n or out.numel(), blocksize, first, last,
+                   kind, _threads_for(out.numel()))
 
-def c_dequantize_nested(lib, packed, codes, scales, offset, out, blocksize, nested_blocksize, kind=None, n=None, first=0):
-    "`dequantize_nested_reference` in C; `n` and `first` as in `c_dequantize`"
-    lib.dequantize(packed.data_ptr(), None, codes.data_ptr(), scales.data_ptr(), offset.data_ptr(), nested_blocksize, out.data_ptr(), n or out.numel(), blocksize,
-                   first, first - (-out.numel() // blocksize), KINDS[out.dtype] if kind is None else kind, threads_for(out.numel()))
+def c_dequantize(lib, packed, absmax, out, blocksize, kind=None, n=None, first=0):
+    "`dequantize_reference` in C"
+    _dequantize_blocks(lib, packed, absmax, None, None, None, 1, out, blocksize, kind, n, first)
+
+def c_dequantize_nested(
+    lib, packed, codes, scales, offset, out, blocksize, nested_blocksize, kind=None, n=None, first=0,
+):
+    "`dequantize_nested_reference` in C"
+    _dequantize_blocks(lib, packed, None, codes, scales, offset, nested_blocksize, out, blocksize, kind, n, first)
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #194957ea
-def seconds(f, repeat:int=3) -> float:
+def _seconds(f, repeat:int=3) -> float:
     "The shortest of `repeat` calls"
-    def once():
-        start = time.perf_counter(); f()
-        return time.perf_counter() - start
-    return min(once() for _ in range(repeat))
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+def _same_bits(lib, w) -> bool:
+    "Whether `lib` quantizes and dequantizes `w` as the reference does"
+    out = torch.empty_like(w)
+    want = torch.empty_like(w)
+    wide = torch.empty(w.shape, dtype=torch.float32)
+    packed, absmax = quantize_reference(w, 64)
+    equal = all(torch.equal(a, b) for a, b in zip((packed, absmax), c_quantize(lib, w, 64)))
+    c_dequantize(lib, packed, absmax, out, 64)
+    dequantize_reference(packed, absmax, want, 64)
+    equal &= torch.equal(out, want)
+    state = quantize_absmax(absmax)
+    scales = state.codes, state.scales, state.offset
+    c_dequantize_nested(lib, packed, *scales, out, 64, 256)
+    c_dequantize_nested(lib, packed, *scales, wide, 64, 256, WIDE[w.dtype])
+    dequantize_nested_reference(packed, *scales, want, 64, 256)
+    return equal and torch.equal(out, want) and torch.equal(wide, want.float())
+
+def _faster(lib) -> bool:
+    "Whether `lib` takes less time than the reference"
+    w = torch.linspace(-1, 1, 1 << 16, dtype=torch.float32)
+    out = torch.empty_like(w)
+    packed, absmax = quantize_reference(w, 64)
+    def quantize(): c_quantize(lib, w, 64)
+    def dequantize(): c_dequantize(lib, packed, absmax, out, 64)
+    def slow_quantize(): quantize_reference(w, 64)
+    def slow_dequantize(): dequantize_reference(packed, absmax, out, 64)
+    return _seconds(quantize) < _seconds(slow_quantize) and _seconds(dequantize) < _seconds(slow_dequantize)
 
 def passes_trial(lib) -> bool:
     "Whether `lib` gives the reference's bits, and is faster"
-    awkward = torch.cat([NF4_CODE, MIDPOINTS, torch.zeros(100), torch.linspace(-3, 3, 5001), torch.full((70,), 1e-40)]).repeat(26) # enough for threads
-    for dtype in KINDS:
-        w, out, want, wide = awkward.to(dtype), *(torch.empty(awkward.shape, dtype=d) for d in (dtype, dtype, torch.float32))
-        (packed, absmax), mine = quantize_reference(w, 64), c_quantize(lib, w, 64)
-        equal = torch.equal(packed, mine[0]) and torch.equal(absmax, mine[1])
-        c_dequantize(lib, packed, absmax, out, 64); dequantize_reference(packed, absmax, want, 64)
-        equal &= torch.equal(out, want)
-        state = quantize_absmax(absmax)
-        scales = state.codes, state.scales, state.offset
-        c_dequantize_nested(lib, packed, *scales, out, 64, 256); dequantize_nested_reference(packed, *scales, want, 64, 256)
-        c_dequantize_nested(lib, packed, *scales, wide, 64, 256, WIDE[dtype])
-        if not (equal and torch.equal(out, want) and torch.equal(wide, want.float())): return False
-    w, out = torch.linspace(-1, 1, 1 << 16), torch.empty(1 << 16)
-    packed, absmax = quantize_reference(w, 64)
-    return (seconds(lambda: c_quantize(lib, w, 64)) < seconds(lambda: quantize_reference(w, 64)) and
-            seconds(lambda: c_dequantize(lib, packed, absmax, out, 64)) < seconds(lambda: dequantize_reference(packed, absmax, out, 64)))
+    parts = [NF4_CODE, MIDPOINTS, torch.zeros(100), torch.linspace(-3, 3, 5001), torch.full((70,), 1e-40)]
+    awkward = torch.cat(parts).float().repeat(26) # enough for threads
+    return all(_same_bits(lib, awkward.to(dtype)) for dtype in KINDS) and _faster(lib)
 
+# %% ../../nbs/8_speed/41_kernels.ipynb #db96bb3d
 @functools.cache
 def c_library() -> ctypes.CDLL|None:
     "The compiled kernels, made and tried at the first use; None where there are none, which is said once"
     if os.environ.get('QLORA_AUDIO_KERNELS') == '0': return None
     why = 'no C compiler could make them; install gcc or clang, or name one in $CC'
     try:
-        if path := compile_c(C_BYTES + C_LOOKUP + C_WIDE_LOOKUP + C_DEQUANTIZE + C_QUANTIZE):
-            lib = load_library(path)
+        path = compile_c(C_BYTES + C_LOOKUP + C_WIDE_LOOKUP + C_DEQUANTIZE + C_QUANTIZE)
+        if path:
+            lib = _load_library(path)
             if passes_trial(lib): return lib
             why = f'{path} did not equal the reference, or was slower'
     except OSError as e: why = str(e)
@@ -330,21 +442,38 @@ def c_library() -> ctypes.CDLL|None:
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #e6f480ff
 @torch.library.register_kernel('qlora_audio::quantize_nf4', 'cpu')
-def _(weight:Tensor, blocksize:int) -> tuple[Tensor,Tensor]:
-    return c_quantize(lib, weight, blocksize) if (lib := c_library()) else quantize_reference(weight, blocksize)
+def _quantize_cpu(weight:Tensor, blocksize:int) -> tuple[Tensor,Tensor]:
+    check_blocksize(blocksize)
+    _check_weight(weight)
+    lib = c_library()
+    return c_quantize(lib, weight.contiguous(), blocksize) if lib else quantize_reference(weight, blocksize)
 
 @torch.library.register_kernel('qlora_audio::dequantize_nf4', 'cpu')
-def _(packed:Tensor, absmax:Tensor, out:Tensor, blocksize:int) -> None:
-    if out.dtype in KINDS and (lib := c_library()): c_dequantize(lib, packed, absmax, out, blocksize)
+def _dequantize_cpu(packed:Tensor, absmax:Tensor, out:Tensor, blocksize:int) -> None:
+    check_stored(packed, absmax, None, None, out.numel(), blocksize)
+    _check_out(out)
+    lib = c_library()
+    if out.dtype in KINDS and lib: c_dequantize(lib, packed, absmax, out, blocksize)
     else: dequantize_reference(packed, absmax, out, blocksize)
 
 @torch.library.register_kernel('qlora_audio::dequantize_nested', 'cpu')
-def _(packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blocksize:int, nested_blocksize:int) -> None:
-    if out.dtype in KINDS and (lib := c_library()): c_dequantize_nested(lib, packed, codes, scales, offset, out, blocksize, nested_blocksize)
-    else: dequantize_nested_reference(packed, codes, scales, offset, out, blocksize, nested_blocksize)
+def _dequantize_nested_cpu(
+    packed:Tensor, codes:Tensor, scales:Tensor, offset:Tensor, out:Tensor, blocksize:int, nested_blocksize:int,
+) -> None:
+    tensors = packed, codes, scales, offset
+    check_stored(*tensors, out.numel(), blocksize, nested_blocksize)
+    _check_out(out)
+    lib = c_library()
+    if out.dtype in KINDS and lib: c_dequantize_nested(lib, *tensors, out, blocksize, nested_blocksize)
+    else: dequantize_nested_reference(*tensors, out, blocksize, nested_blocksize)
+
+def _check_out(out):
+    "`UserError` unless C may write to it from the first number to the last"
+    if not out.is_contiguous() or out.device.type != 'cpu':
+        raise UserError(f'out: on {out.device} with strides {out.stride()}; give a contiguous tensor on the CPU')
 
 # %% ../../nbs/8_speed/41_kernels.ipynb #7e13f072
-def restore_into(
+def dequantize_part(
     out:Tensor, # (m,) or any shape, contiguous, on the CPU: written to
     packed:Tensor, # (ceil(n / 2)) uint8
     absmax:Tensor, # (blocks,) float32, or uint8 codes
@@ -353,50 +482,30 @@ def restore_into(
     blocksize:int,
     dtype:torch.dtype|None=None, # what the numbers are rounded to; `out`'s own if None
     n:int|None=None, # weights in all; those that fit into `out` if None
-    first:int=0, # block from which on they are restored
+    first:int=0, # block from which on they are dequantized
 ) -> Tensor: # `out`
-    "m weights of n, from block `first` on, without checks or dispatch"
-    dtype, n, m = dtype or out.dtype, n or out.numel(), out.numel()
-    if m % blocksize and first * blocksize + m != n: raise UserError(f'out: {m} weights from block {first} on are not whole blocks of {blocksize}, nor the end of {n} weights')
-    kind = KINDS.get(dtype) if dtype == out.dtype else WIDE.get(dtype) if out.dtype == torch.float32 else None
-    if kind is not None and (lib := c_library()):
-        if nested_absmax is None: c_dequantize(lib, packed, absmax, out, blocksize, kind, n, first)
-        else: c_dequantize_nested(lib, packed, absmax, nested_absmax, nested_offset, out, blocksize, 256, kind, n, first)
-        return out
-    if nested_absmax is not None: absmax = dequantize_absmax(AbsmaxState(absmax, nested_absmax, nested_offset))
-    begin, part = first * blocksize, torch.empty(m, dtype=dtype)
-    dequantize_reference(packed.view(-1)[begin // 2:(begin + m + 1) // 2], absmax[first:first - (-m // blocksize)], part, blocksize)
-    return out.copy_(part.view(out.shape))
+    "m weights of n, from block `first` on"
+    dtype = dtype or out.dtype
+    m = out.numel()
+    n = n or m
+    tensors = packed, absmax, nested_absmax, nested_offset
+    check_stored(*tensors, n, blocksize)
+    _check_part(out, m, n, blocksize, first)
+    kind = KINDS.get(dtype)
+    if dtype != out.dtype: kind = WIDE.get(dtype) if out.dtype == torch.float32 else None
+    lib = c_library()
+    if kind is None or lib is None or packed.device.type != 'cpu':
+        return dequantize_part_reference(out, *tensors, blocksize, dtype, n, first)
+    if nested_absmax is None: c_dequantize(lib, packed, absmax, out, blocksize, kind, n, first)
+    else: c_dequantize_nested(lib, *tensors, out, blocksize, 256, kind, n, first)
+    return out
 
-# %% ../../nbs/8_speed/41_kernels.ipynb #f59ae344
-def alternate(
-    functions:dict, # name → function without arguments
-    repeat:int=15,
-    budget:float=float('inf'), # seconds; where a first round shows that they will not do, there are fewer calls, and none but that round if it used them up
-) -> dict: # name → milliseconds of each call
-    "Time functions in rounds, so that what else the machine does falls on all of them, and in another order each time, since one leaves the caches and the memory to the next; one round before that is not counted"
-    order, shuffled = list(functions), random.Random(0)
-    def round_of_calls():
-        shuffled.shuffle(order)
-        for name in order:
-            f = functions[name]
-            start = time.perf_counter(); f()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    times = {name: [] for name in functions}
-    round_of_calls()
-    first = {name: list(ms) for name, ms in times.items()}
-    took = sum(sum(ms) for ms in first.values()) / 1e3
-    times = {name: [] for name in functions}
-    for _ in range(min(repeat, int((budget - took) / took)) if took and budget < float('inf') else repeat): round_of_calls()
-    return times if times[next(iter(times))] else first
+def _check_part(out, m, n, blocksize, first):
+    "`UserError` unless `out` takes whole blocks of the weight, or its end"
+    begin = first * blocksize
+    if first < 0 or begin + m > n or m % blocksize and begin + m != n:
+        raise UserError(f'out: {m} weights from block {first} on are not whole blocks of {blocksize}, '
+                        f'nor the end of {n} weights')
+    _check_out(out)
 
-def summary(
-    times:dict, # from `alternate`
-    base:str, # the name that the ratios are to
-) -> list[str]: # a line for each name
-    "Median, middle half, and how many times faster than `base` (median of the ratios of calls side by side)"
-    lines = []
-    for name, ms in times.items():
-        quarters, ratio = statistics.quantiles(ms, n=4) if len(ms) > 1 else ms * 3, statistics.median(b / m for b, m in zip(times[base], ms))
-        lines.append(f'  {name:34} {statistics.median(ms):9.2f} ms   {quarters[0]:8.2f} to {quarters[2]:8.2f}   {ratio:6.2f} ×')
-    return lines
+register_backend('cpu', dequantize_part=dequantize_part)

@@ -12,61 +12,86 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from ..errors import UserError
-from .double_quant import dequantize_nested, quantize_absmax
+from .double_quant import check_stored, dequantize_nested, quantize_absmax
 from qlora_audio.bits.kernels_cuda import (
-    _absmax, _launch, _reason, _seconds, _tables, capturing, check_extras, check_stored, matvec_triton,
+    _absmax, _launch, _reason, _seconds, _stored, _tables, capturing, check_extras, matvec_triton,
     product_error, tried_once, usable,
 )
-from .nf4 import MIDPOINTS, NF4_CODE, quantize_reference
+from .nf4 import MIDPOINTS, NF4_CODE, quantize_reference, register_backend
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #389d7cb3
 @triton.jit
-def _tile(packed, absmax, scales, offset, dynamic, levels, row, first, rows, in_features, dtype:tl.constexpr,
-          width:tl.constexpr, blocksize:tl.constexpr, nested:tl.constexpr, nested_blocksize:tl.constexpr):
-    "Columns `first` to `first + width` of some rows (R,) → (R, width) in `dtype`; beyond the weight, anything that is finite"
+def _tile(stored,
+          table, # (16,) the levels, in registers
+          row, first, rows, in_features, dtype:tl.constexpr,
+          width:tl.constexpr, blocksize:tl.constexpr, nested_blocksize:tl.constexpr):
+    "Columns `first` to `first + width` of some rows (R,) → (R, width) in `dtype`; beyond the weight, anything finite"
     groups:tl.constexpr = width // blocksize if width > blocksize else 1
-    pair_col, group_col = first // 2 + tl.arange(0, width // 2), first + tl.arange(0, groups) * (width // groups)
+    pair_col = first // 2 + tl.arange(0, width // 2)
+    group_col = first + tl.arange(0, groups) * (width // groups)
     here = (row < rows)[:, None]
     byte = (row.to(tl.int64) * (in_features // 2))[:, None] + pair_col[None, :]
-    pair = tl.load(packed + byte, mask=here & (2 * pair_col < in_features)[None, :], other=0).to(tl.int32)
+    pair = tl.load(stored[0] + byte, mask=here & (2 * pair_col < in_features)[None, :], other=0).to(tl.int32)
     code = tl.join(pair >> 4, pair & 15).reshape(row.shape[0] * width) # first weight of a pair in the high nibble
     block = row[:, None] * (in_features // blocksize) + (group_col // blocksize)[None, :]
-    scale = _absmax(absmax, scales, offset, dynamic, block, here & (group_col < in_features)[None, :], nested, nested_blocksize)
-    weight = tl.gather(levels, code, 0).reshape(row.shape[0], groups, width // groups) * scale[:, :, None]
+    scale = _absmax(stored, block, here & (group_col < in_features)[None, :], nested_blocksize)
+    weight = tl.gather(table, code, 0).reshape(row.shape[0], groups, width // groups) * scale[:, :, None]
     return weight.reshape(row.shape[0], width).to(dtype) # rounded as dequantize rounds it
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #8f86b43d
 @triton.jit
-def _product(x, packed, absmax, scales, offset, dynamic, levels, bias, low, factor, keep, y, m, out_features, in_features, r, scaling, back:tl.constexpr,
-             blocksize:tl.constexpr, nested:tl.constexpr, nested_blocksize:tl.constexpr, tokens:tl.constexpr, columns:tl.constexpr, depth:tl.constexpr, rank:tl.constexpr):
+def _low_rank(total, added, j, i, i_mask, wide, r, scaling, back:tl.constexpr, dtype:tl.constexpr, rank:tl.constexpr):
+    "total (columns, tokens) + scaling · mask ∘ (low @ factor.T), for columns j and tokens i"
+    bias, low, factor, mask = added
+    token = i.to(tl.int64)[None, :]
+    for first in range(0, r, rank):
+        k = first + tl.arange(0, rank)
+        h = tl.load(low + token * r + k[:, None], mask=i_mask[None, :] & (k < r)[:, None], other=0)
+        at = k[None, :] * wide + j[:, None] if back else j[:, None] * r + k[None, :]
+        part = tl.load(factor + at, mask=(j < wide)[:, None] & (k < r)[None, :], other=0).to(dtype)
+        total = tl.dot(part, h, total, input_precision='ieee')
+    total *= scaling
+    if mask is not None:
+        inside = i_mask[None, :] & (j < wide)[:, None]
+        total *= tl.load(mask + token * wide + j[:, None], mask=inside, other=0).to(tl.float32)
+    return total
+
+@triton.jit
+def _product(x, stored,
+             added, # bias, low, factor, mask
+             y,
+             sizes, # tokens in all, out_features, in_features, r
+             scaling, back:tl.constexpr, blocksize:tl.constexpr, nested_blocksize:tl.constexpr,
+             tokens:tl.constexpr, columns:tl.constexpr, depth:tl.constexpr, rank:tl.constexpr):
     "x (m, in) → y (m, out), or with `back` x (m, out) → y (m, in): a tile of y for each program"
+    m, out_features, in_features, r = sizes
     wide, long = (in_features, out_features) if back else (out_features, in_features) # y is `wide`, the sums are `long`
     dtype = x.dtype.element_ty
-    table = tl.load(levels + tl.arange(0, 16)) # once, into registers
-    i, start = (tl.program_id(0) % tl.cdiv(m, tokens)) * tokens + tl.arange(0, tokens), (tl.program_id(0) // tl.cdiv(m, tokens)) * columns
-    j, token = start + tl.arange(0, columns), i.to(tl.int64)[None, :]
-    inside = (i < m)[None, :] & (j < wide)[:, None]
+    table = tl.load(stored[5] + tl.arange(0, 16)) # the levels, once, into registers
+    i = (tl.program_id(0) % tl.cdiv(m, tokens)) * tokens + tl.arange(0, tokens)
+    start = (tl.program_id(0) // tl.cdiv(m, tokens)) * columns
+    j = start + tl.arange(0, columns)
+    token = i.to(tl.int64)[None, :]
     total = tl.zeros((columns, tokens), tl.float32)
-    if low is not None:
-        for first in range(0, r, rank):
-            k = first + tl.arange(0, rank)
-            h = tl.load(low + token * r + k[:, None], mask=(i < m)[None, :] & (k < r)[:, None], other=0)
-            at = k[None, :] * wide + j[:, None] if back else j[:, None] * r + k[None, :]
-            part = tl.load(factor + at, mask=(j < wide)[:, None] & (k < r)[None, :], other=0).to(dtype)
-            total = tl.dot(part, h, total, input_precision='ieee')
-        total *= scaling
-        if keep is not None: total *= tl.load(keep + token * wide + j[:, None], mask=inside, other=0).to(tl.float32)
+    if added[1] is not None: total = _low_rank(total, added, j, i, i < m, wide, r, scaling, back, dtype, rank)
     for first in range(0, long, depth):
         k = first + tl.arange(0, depth)
-        piece = tl.load(x + token * long + k[:, None], mask=(i < m)[None, :] & (k < long)[:, None], other=0) # zeros beyond the end
-        if back: weight = tl.trans(_tile(packed, absmax, scales, offset, dynamic, table, k, start, out_features, in_features, dtype, columns, blocksize, nested, nested_blocksize))
-        else: weight = _tile(packed, absmax, scales, offset, dynamic, table, j, first, out_features, in_features, dtype, depth, blocksize, nested, nested_blocksize)
+        inside = (i < m)[None, :] & (k < long)[:, None]
+        piece = tl.load(x + token * long + k[:, None], mask=inside, other=0) # zeros beyond the end
+        row, column = (k, start) if back else (j, first)
+        width: tl.constexpr = columns if back else depth
+        weight = _tile(stored, table, row, column, out_features, in_features, dtype, width, blocksize, nested_blocksize)
+        if back: weight = tl.trans(weight)
         total = tl.dot(weight, piece, total, input_precision='ieee')
-    if bias is not None: total += tl.load(bias + j, mask=j < wide, other=0).to(tl.float32)[:, None]
-    tl.store(y + token * wide + j[:, None], total.to(y.dtype.element_ty), mask=inside)
+    if added[0] is not None: total += tl.load(added[0] + j, mask=j < wide, other=0).to(tl.float32)[:, None]
+    tl.store(y + token * wide + j[:, None], total.to(y.dtype.element_ty), mask=(i < m)[None, :] & (j < wide)[:, None])
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #5043f209
-TILES = {16: dict(columns=64, warps=4), 64: dict(columns=64, warps=4), 128: dict(columns=128, warps=8)} # tokens of a tile → its columns, and groups of threads
+TILES = { # tokens of a tile → its columns, and groups of threads
+    16: dict(columns=64, warps=4),
+    64: dict(columns=64, warps=4),
+    128: dict(columns=128, warps=8),
+}
 DEPTH = 64 # of a step
 
 def product_triton(
@@ -82,25 +107,53 @@ def product_triton(
     bias:Tensor|None=None, # (wide,), where wide is what the result has for each token
     low:Tensor|None=None, # (..., r) in the dtype of x
     factor:Tensor|None=None, # (wide, r), or (r, wide) if `back`
-    keep:Tensor|None=None, # (..., wide) bool: where the adapter counts; everywhere if None
+    mask:Tensor|None=None, # (..., wide) bool: where the adapter counts; everywhere if None
     scaling:float=1., # of the adapter
     tokens:int=64, # of a tile: a key of `TILES`
 ) -> Tensor: # (..., wide) in the dtype of x
-    "x @ W_hat.T + bias + scaling · keep ∘ (low @ factor.T) in one launch; `ValueError` or `TypeError` where the arguments do not fit together"
+    "x @ W_hat.T + bias + scaling · mask ∘ (low @ factor.T) in one launch"
     wide, long = (in_features, out_features) if back else (out_features, in_features)
-    check_stored(packed, codes_or_absmax, scales, offset, (out_features, in_features), blocksize, 256)
-    if in_features % blocksize: raise UserError(f'in_features: {in_features} is not a multiple of the blocksize, {blocksize}; dequantize and multiply')
-    if x.shape[-1:] != (long,): raise UserError(f'x: shape {tuple(x.shape)}, the weight asks for {long} numbers a token')
-    r, m, shape, device = check_extras(x, wide, bias, low, factor, back), x.shape[:-1].numel(), (*x.shape[:-1], wide), x.device
-    if keep is not None and (keep.dtype != torch.bool or keep.shape != shape): raise UserError(f'keep: {keep.dtype} of shape {tuple(keep.shape)}, it must be bool of shape {shape}')
-    y, size, (levels, _, dynamic) = torch.empty(shape, dtype=x.dtype, device=device), TILES[tokens], _tables(device)
-    together = [None if t is None else t.contiguous() for t in (bias, low, factor, keep)]
-    if m: _launch(_product, triton.cdiv(m, tokens) * triton.cdiv(wide, size['columns']), device, x.contiguous(), packed.contiguous(), codes_or_absmax.contiguous(), scales, offset, dynamic, levels,
-                  *together, y, m, out_features, in_features, r, scaling, back=back, blocksize=blocksize, nested=scales is not None, nested_blocksize=256,
-                  tokens=tokens, **size, depth=DEPTH, rank=min(64, max(16, triton.next_power_of_2(r))))
+    packed, codes_or_absmax = packed.contiguous(), codes_or_absmax.contiguous()
+    check_stored(packed, codes_or_absmax, scales, offset, out_features * in_features, blocksize)
+    if in_features % blocksize:
+        raise UserError(f'in_features: {in_features} is not a multiple of the blocksize, {blocksize}; '
+                        'dequantize and multiply')
+    if x.shape[-1:] != (long,):
+        raise UserError(f'x: shape {tuple(x.shape)}, the weight asks for {long} numbers a token')
+    r = check_extras(x, wide, bias, low, factor, back)
+    m = x.shape[:-1].numel()
+    shape = (*x.shape[:-1], wide)
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != shape):
+        raise UserError(f'mask: {mask.dtype} of shape {tuple(mask.shape)}, it must be bool of shape {shape}')
+    y = torch.empty(shape, dtype=x.dtype, device=x.device)
+    if not m: return y
+    size = TILES[tokens]
+    added = tuple(None if t is None else t.contiguous() for t in (bias, low, factor, mask))
+    programs = triton.cdiv(m, tokens) * triton.cdiv(wide, size['columns'])
+    _launch(_product, programs, x.device, x.contiguous(), _stored(packed, codes_or_absmax, scales, offset), added, y,
+            (m, out_features, in_features, r), scaling, back=back, blocksize=blocksize, nested_blocksize=256,
+            tokens=tokens, **size, depth=DEPTH, rank=min(64, max(16, triton.next_power_of_2(r))))
     return y
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #94f27f51
+def _check_tiles(tokens, dtype, device):
+    "`UserError` unless products by such tiles are right, in both directions"
+    parts = [NF4_CODE, MIDPOINTS, torch.linspace(-1, 1, 33), torch.linspace(-3, 3, 40 * 128 - 64)]
+    packed, absmax = quantize_reference(torch.cat(parts).to(device, dtype), 64)
+    state = quantize_absmax(absmax)
+    stored = packed, state.codes, state.scales, state.offset
+    weight = dequantize_nested(packed, state, (40, 128), dtype)
+    wave = torch.linspace(-1, 1, 70 * 168, device=device).sin().view(70, 168).to(dtype)
+    for back in (False, True):
+        wide, long = (128, 40) if back else (40, 128)
+        factor = wave[:5, :wide] if back else wave[:wide, :5]
+        extras = dict(low=wave[:, 128:133], factor=factor.float(), scaling=.7)
+        extras |= dict(mask=wave[:, :wide] > -.5) if back else dict(bias=wave[0, :wide])
+        x = wave[:, :long]
+        y = product_triton(x, *stored, 40, 128, 64, back, **extras, tokens=tokens)
+        error = product_error(y, x, weight, back=back, **extras, sums=2**-16)
+        if not error <= 1: raise UserError('the results were wrong')
+
 @tried_once
 def right(
     tokens:int, # of a tile; a key of `TILES`
@@ -108,21 +161,12 @@ def right(
     device:torch.device,
 ) -> bool:
     "Whether products by such tiles are right; if not, a warning says why"
-    try:
-        numbers = torch.cat([NF4_CODE, MIDPOINTS, torch.linspace(-1, 1, 33), torch.linspace(-3, 3, 40 * 128 - 64)]).to(device, dtype)
-        packed, absmax = quantize_reference(numbers, 64)
-        state = quantize_absmax(absmax)
-        stored, weight = (packed, state.codes, state.scales, state.offset), dequantize_nested(packed, state, (40, 128), dtype)
-        wave = torch.linspace(-1, 1, 70 * 168, device=device).sin().view(70, 168).to(dtype)
-        for back in (False, True):
-            wide, long = (128, 40) if back else (40, 128)
-            extras = dict(low=wave[:, 128:133], factor=wave[:5, :wide].float() if back else wave[:wide, :5].float(), scaling=.7)
-            extras |= dict(keep=wave[:, :wide] > -.5) if back else dict(bias=wave[0, :wide])
-            x = wave[:, :long]
-            if not product_error(product_triton(x, *stored, 40, 128, 64, back, **extras, tokens=tokens), x, weight, back=back, **extras, sums=2**-16) <= 1: raise UserError('the results were wrong')
-        return True
-    except Exception as e: warnings.warn(f'products by tiles of {tokens} tokens are not used on {device} in {dtype}: {_reason(e)}', stacklevel=3)
-    return False
+    try: _check_tiles(tokens, dtype, device)
+    except Exception as e:
+        why = f'products by tiles of {tokens} tokens are not used on {device} in {dtype}: {_reason(e)}'
+        warnings.warn(why, stacklevel=3)
+        return False
+    return True
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #e218f586
 def ways(
@@ -137,7 +181,7 @@ def ways(
     sizes = [t for t in TILES if t < 2 * max(m, 16)][-2:] # no tile that is more than half empty, and no more than two
     return ['vectors'] * (m <= 16 and not back) + [t for t in sizes if aligned and right(t, dtype, device)]
 
-TABLE = {} # (device, dtype, back, shape, tokens …) → a way, or 'restored'
+TABLE = {} # (device, dtype, back, shape, tokens …) → a way, or 'dequantized'
 
 def fastest(
     key:tuple, # of the line
@@ -149,7 +193,7 @@ def fastest(
     for way, call in calls.items():
         try: seconds[way] = _seconds(call, device)
         except torch.OutOfMemoryError: pass
-    TABLE[key] = min(seconds, key=seconds.get, default='restored')
+    TABLE[key] = min(seconds, key=seconds.get, default='dequantized')
     return TABLE[key]
 
 # %% ../../nbs/8_speed/43_matmul_cuda.ipynb #05013cb3
@@ -166,18 +210,24 @@ def product_cuda(
     bias:Tensor|None, # (wide,)
     low:Tensor|None, # (..., r)
     factor:Tensor|None, # (wide, r), or (r, wide) if `back`
-    keep:Tensor|None, # (..., wide) bool
+    mask:Tensor|None, # (..., wide) bool
     scaling:float,
-    restored, # the same product by restoring the weight, as a call
+    dequantized, # the same product with the weight dequantized first, as a call
 ) -> Tensor: # (..., wide) in the dtype of x
     "The product in the way that is fastest on this device, for this shape and about as many tokens"
-    m, stored = x.shape[:-1].numel(), (packed, absmax, nested_absmax, nested_offset)
-    key = x.device, x.dtype, back, out_features, in_features, blocksize, nested_absmax is None, low is None, 1 << max(m - 1, 0).bit_length()
+    m = x.shape[:-1].numel()
+    stored = packed, absmax, nested_absmax, nested_offset
+    shape = out_features, in_features
+    about = 1 << max(m - 1, 0).bit_length() # the next power of two
+    key = x.device, x.dtype, back, *shape, blocksize, nested_absmax is None, low is None, about
     def call(way):
-        if way == 'restored': return restored()
+        if way == 'dequantized': return dequantized()
         if way == 'vectors': return matvec_triton(x, *stored, out_features, blocksize, 256, bias, low, factor, scaling)
-        return product_triton(x, *stored, out_features, in_features, blocksize, back, bias, low, factor, keep, scaling, way)
-    if torch.are_deterministic_algorithms_enabled() or capturing() and key not in TABLE: return restored() # nothing can be measured during a capture
+        return product_triton(x, *stored, *shape, blocksize, back, bias, low, factor, mask, scaling, way)
+    if torch.are_deterministic_algorithms_enabled(): return dequantized()
     if key in TABLE: return call(TABLE[key])
-    tried = [*ways(m, x.dtype, x.device, in_features % blocksize == 0, back), 'restored']
+    if capturing(): return dequantized() # nothing can be measured during a capture
+    tried = [*ways(m, x.dtype, x.device, in_features % blocksize == 0, back), 'dequantized']
     return call(fastest(key, {way: lambda way=way: call(way) for way in tried}, x.device))
+
+register_backend('cuda', product=product_cuda)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['OFFSET', 'NF4_CODE', 'MIDPOINTS', 'TINY', 'BLOCKSIZES', 'NF4_PAIRS', 'normal_float', 'pack', 'unpack',
-           'check_blocksize', 'quantize_reference', 'quantize_op', 'more_kernels', 'quantize_nf4',
-           'dequantize_reference', 'dequantize_op', 'check_packed', 'result_tensor', 'dequantize_nf4']
+           'check_blocksize', 'quantize_reference', 'backend_loader', 'load_backend', 'register_backend', 'backend',
+           'quantize_nf4', 'dequantize_reference', 'check_packed', 'result_tensor', 'dequantize_nf4']
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #fd5684e6
-import importlib, math, warnings
+import math
 from statistics import NormalDist
 import torch
 from torch import Tensor
@@ -32,14 +32,15 @@ def normal_float(
 NF4_CODE = torch.tensor([
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0])
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], dtype=torch.float32)
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #946871f4
 def pack(
     codes:Tensor, # (n,) uint8 from 0 to 15
 ) -> Tensor: # (ceil(n / 2),) uint8, first of a pair in the high nibble
-    "Two codes a byte; an odd one out is paired with code 0; `TypeError` for anything but a vector of uint8"
-    if codes.dtype != torch.uint8 or codes.ndim != 1: raise UserError(f'codes: {codes.dtype} of shape {tuple(codes.shape)}; give a vector of uint8')
+    "Two codes a byte; an odd one out is paired with code 0; `UserError` for anything but a vector of uint8"
+    if codes.dtype != torch.uint8 or codes.ndim != 1:
+        raise UserError(f'codes: {codes.dtype} of shape {tuple(codes.shape)}; give a vector of uint8')
     if codes.numel() % 2: codes = torch.cat([codes, codes.new_zeros(1)])
     return (codes[::2] << 4) | codes[1::2]
 
@@ -71,14 +72,18 @@ def _scale(
 BLOCKSIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096]
 
 def check_blocksize(blocksize:int):
-    "`ValueError` unless `blocksize` is a power of two from 32 to 4096"
-    if not isinstance(blocksize, int) or blocksize not in BLOCKSIZES: raise UserError(f'blocksize: {blocksize!r} is not a power of two from 32 to 4096; use 64')
+    "`UserError` unless `blocksize` is a power of two from 32 to 4096"
+    if not isinstance(blocksize, int) or blocksize not in BLOCKSIZES:
+        raise UserError(f'blocksize: {blocksize!r} is not a power of two from 32 to 4096; use 64')
 
 def _check_weight(weight):
-    if not isinstance(weight, Tensor): raise UserError(f'weight: a {type(weight).__name__} is not a tensor; give torch.as_tensor(weight)')
+    if not isinstance(weight, Tensor):
+        raise UserError(f'weight: a {type(weight).__name__} is not a tensor; give torch.as_tensor(weight)')
     if weight.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise UserError(f'weight: dtype {weight.dtype} is not float32, bfloat16 or float16; convert it with weight.float()')
-    if not weight.numel(): raise UserError(f'weight: shape {tuple(weight.shape)} holds no values; give at least one')
+        raise UserError(f'weight: dtype {weight.dtype} is not float32, bfloat16 or float16; '
+                        'convert it with weight.float()')
+    if not weight.numel():
+        raise UserError(f'weight: shape {tuple(weight.shape)} holds no values; give at least one')
 
 def _refuse_nonfinite(weight):
     where = tuple((~weight.isfinite()).nonzero()[0].tolist())
@@ -92,40 +97,55 @@ def quantize_reference(
     "What `quantize_nf4` means, in plain PyTorch, on any device"
     scaled, absmax = _scale(weight.flatten().float(), blocksize)
     if not absmax.isfinite().all(): _refuse_nonfinite(weight)
-    if scaled.numel() % 2: scaled = torch.nn.functional.pad(scaled, (0, 1)) # the odd one out is paired with a zero weight
+    if scaled.numel() % 2:
+        scaled = torch.nn.functional.pad(scaled, (0, 1)) # the odd one out is paired with a zero weight
     return pack(torch.bucketize(scaled, MIDPOINTS.to(weight.device)).to(torch.uint8)), absmax
+
+# %% ../../nbs/1_bits/01_nf4.ipynb #d4170998
+_to_load = {} # device type → function that imports what is faster there
+_backends = {} # device type → {name: function}
+
+def backend_loader(
+    device_type:str, # 'cpu', 'cuda' …
+    load, # without arguments; called once
+):
+    "Call `load` at the first use of a 4-bit weight on that kind of device"
+    _to_load[device_type] = load
+
+def load_backend(device_type:str) -> bool: # whether something was loaded just now
+    "Load what waits for that kind of device"
+    load = _to_load.pop(device_type, None)
+    if load is not None: load()
+    return load is not None
+
+def register_backend(device_type:str, **functions):
+    "Functions that are faster on one kind of device: `dequantize_part` on a CPU, `product` on a GPU"
+    _backends.setdefault(device_type, {}).update(functions)
+
+def backend(device_type:str, name:str): # the function, or None where nothing is registered
+    "What was registered under that name, loaded first if need be"
+    load_backend(device_type)
+    return _backends.get(device_type, {}).get(name)
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #13730f49
 @torch.library.custom_op('qlora_audio::quantize_nf4', mutates_args=())
-def quantize_op(weight:Tensor, blocksize:int) -> tuple[Tensor,Tensor]:
+def _quantize_op(weight:Tensor, blocksize:int) -> tuple[Tensor,Tensor]:
     "The operation behind `quantize_nf4`"
-    if more_kernels(): return torch.ops.qlora_audio.quantize_nf4(weight, blocksize)
+    if load_backend(weight.device.type): return torch.ops.qlora_audio.quantize_nf4(weight, blocksize)
     return quantize_reference(weight, blocksize)
 
-@quantize_op.register_fake
+@_quantize_op.register_fake
 def _(weight, blocksize):
     n = weight.numel()
-    return weight.new_empty((n + 1) // 2, dtype=torch.uint8), weight.new_empty((n + blocksize - 1) // blocksize, dtype=torch.float32)
-
-_kernels_asked_for = False
-
-def more_kernels() -> bool: # whether `kernels` was loaded just now
-    "At the first use in the package, let `kernels` register what is faster on this machine; a notebook runs the reference"
-    global _kernels_asked_for
-    if _kernels_asked_for or not globals().get('__package__'): return False
-    _kernels_asked_for = True
-    importlib.import_module('.kernels', __package__)
-    if torch.cuda.is_available():
-        try: importlib.import_module('.kernels_cuda', __package__)
-        except ImportError as e: warnings.warn(f'NF4 runs without Triton kernels on the GPU, several times slower: {e}', stacklevel=3)
-    return True
+    packed = weight.new_empty((n + 1) // 2, dtype=torch.uint8)
+    return packed, weight.new_empty((n + blocksize - 1) // blocksize, dtype=torch.float32)
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #8526feb9
 def quantize_nf4(
     weight:Tensor, # any shape, float32, bfloat16 or float16
     blocksize:int=64, # weights that share one absmax: a power of two from 32 to 4096
-) -> tuple[Tensor,Tensor]: # packed uint8 (ceil(n/2),) first code in the high nibble; absmax float32 (ceil(n/blocksize),)
-    "Blockwise 4-bit NormalFloat (QLoRA, section 3), bit for bit as bitsandbytes; `ValueError` on NaN, infinity or an empty weight, `TypeError` on another dtype"
+) -> tuple[Tensor,Tensor]: # packed uint8 (ceil(n/2),), first code in the high nibble; absmax float32 (blocks,)
+    "Blockwise 4-bit NormalFloat (QLoRA, section 3), bit for bit as bitsandbytes; `UserError` on NaN or infinity"
     check_blocksize(blocksize)
     _check_weight(weight)
     return torch.ops.qlora_audio.quantize_nf4(weight.detach().contiguous(), blocksize)
@@ -141,35 +161,58 @@ def dequantize_reference(
 ):
     "What `dequantize_nf4` means, in plain PyTorch, on any device"
     n = out.numel()
-    full, levels = n // blocksize * blocksize, NF4_PAIRS.to(packed.device).index_select(0, packed.flatten().int()).flatten()[:n]   # (n,) float32
+    full = n // blocksize * blocksize
+    pairs = NF4_PAIRS.to(packed.device).index_select(0, packed.flatten().int())
+    levels = pairs.flatten()[:n] # (n,) float32
     levels[:full].view(-1, blocksize).mul_(absmax[:full // blocksize, None])
     if full < n: levels[full:] *= absmax[-1]
     out.copy_(levels.view(out.shape))
 
 @torch.library.custom_op('qlora_audio::dequantize_nf4', mutates_args={'out'})
-def dequantize_op(packed:Tensor, absmax:Tensor, out:Tensor, blocksize:int) -> None:
+def _dequantize_op(packed:Tensor, absmax:Tensor, out:Tensor, blocksize:int) -> None:
     "The operation behind `dequantize_nf4`"
-    if more_kernels(): return torch.ops.qlora_audio.dequantize_nf4(packed, absmax, out, blocksize)
+    if load_backend(out.device.type): return torch.ops.qlora_audio.dequantize_nf4(packed, absmax, out, blocksize)
     dequantize_reference(packed, absmax, out, blocksize)
 
 # %% ../../nbs/1_bits/01_nf4.ipynb #77af03bd
-def check_packed(packed, absmax, n, blocksize, out, dtype=torch.float32):
-    "`TypeError` or `ValueError` unless the tensors belong to `n` weights in blocks of `blocksize`"
+def check_packed(
+    packed:Tensor, # (ceil(n / 2),) or a column, uint8
+    absmax:Tensor, # (ceil(n / blocksize),) of `dtype`
+    n:int, # weights
+    blocksize:int,
+    dtype:torch.dtype=torch.float32, # of absmax
+):
+    "`UserError` unless the tensors belong to `n` weights in blocks of `blocksize`"
     check_blocksize(blocksize)
     for name, t, want in (('packed', packed, torch.uint8), ('absmax', absmax, dtype)):
-        if not isinstance(t, Tensor) or t.dtype != want: raise UserError(f'{name}: {getattr(t, "dtype", type(t).__name__)} is not {want}; give what quantize_nf4 returned')
-    if packed.numel() != (n + 1) // 2: raise UserError(f'packed: {packed.numel()} bytes cannot hold {n} weights; they need {(n + 1) // 2}')
-    if absmax.numel() != (blocks := -(-n // blocksize)): raise UserError(f'absmax: {absmax.numel()} scales for {blocks} blocks of {blocksize}; give the blocksize it was quantized with')
-    if not out.is_contiguous() or not out.is_floating_point(): raise UserError(f'out: {out.dtype} with strides {out.stride()}; give a contiguous floating point tensor')
+        if not isinstance(t, Tensor) or t.dtype != want:
+            found = getattr(t, 'dtype', type(t).__name__)
+            raise UserError(f'{name}: {found} is not {want}; give what quantize_nf4 returned')
+    if packed.numel() != (n + 1) // 2:
+        raise UserError(f'packed: {packed.numel()} bytes cannot hold {n} weights; they need {(n + 1) // 2}')
+    blocks = -(-n // blocksize)
+    if absmax.numel() != blocks:
+        raise UserError(f'absmax: {absmax.numel()} scales for {blocks} blocks of {blocksize}; '
+                        'give the blocksize it was quantized with')
+    if absmax.device != packed.device:
+        raise UserError(f'tensors on {packed.device} and {absmax.device}; move them to one device')
 
 def result_tensor(shape, dtype, packed, out):
     "`out`, if it has the shape of the result, or a new tensor beside `packed`"
-    if out is not None:
-        if tuple(out.shape) != tuple(shape): raise UserError(f'out: shape {tuple(out.shape)}, the result has {tuple(shape)}')
-        return out
-    if not dtype.is_floating_point: raise UserError(f'dtype: {dtype} is not a floating point type; use torch.float32, torch.bfloat16 or torch.float16')
-    return torch.empty(shape, dtype=dtype, device=getattr(packed, 'device', None))
+    if out is None:
+        if not dtype.is_floating_point:
+            raise UserError(f'dtype: {dtype} is not a floating point type; '
+                            'use torch.float32, torch.bfloat16 or torch.float16')
+        return torch.empty(shape, dtype=dtype, device=getattr(packed, 'device', None))
+    if tuple(out.shape) != tuple(shape):
+        raise UserError(f'out: shape {tuple(out.shape)}, the result has {tuple(shape)}')
+    if not out.is_contiguous() or not out.is_floating_point():
+        raise UserError(f'out: {out.dtype} with strides {out.stride()}; give a contiguous floating point tensor')
+    if out.device != packed.device:
+        raise UserError(f'out: on {out.device}, packed on {packed.device}; move one to the other')
+    return out
 
+# %% ../../nbs/1_bits/01_nf4.ipynb #ba5dc2a2
 def dequantize_nf4(
     packed:Tensor, # (ceil(n / 2),) uint8
     absmax:Tensor, # (ceil(n / blocksize),) float32
@@ -178,8 +221,8 @@ def dequantize_nf4(
     blocksize:int=64,
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
 ) -> Tensor: # (shape) of `dtype`, or `out`
-    "level of each code × absmax of its block; `ValueError` or `TypeError` where the arguments do not fit together"
+    "level of each code × absmax of its block; `UserError` where the arguments do not fit together"
     out = result_tensor(shape, dtype, packed, out)
-    check_packed(packed, absmax, math.prod(shape), blocksize, out)
+    check_packed(packed, absmax, math.prod(shape), blocksize)
     torch.ops.qlora_audio.dequantize_nf4(packed.contiguous(), absmax.contiguous(), out, blocksize)
     return out

@@ -13,10 +13,31 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-# %% ../../nbs/5_training/25_attention.ipynb #4590418e
+# %% ../../nbs/5_training/25_attention.ipynb #f530b896
+def _attention_gradients(
+    grad:Tensor, # (H, T, D) of the output
+    q:Tensor, # (H, T, D)
+    k:Tensor, # (H, S, D)
+    v:Tensor, # (H, S, D)
+    mask:Tensor|None, # (1 or H, T, S), added to the scores
+    out:Tensor, # (H, T, D)
+    logsum:Tensor, # (H, T, 1); +inf for a row that may see nothing
+    scale:float,
+) -> tuple: # gradients of q, k and v, in their dtype
+    "The five products, for one example"
+    g = grad.float()
+    p = torch.baddbmm(logsum, q.float(), k.float().mT, beta=-1, alpha=scale)                    # (H, T, S)
+    p = (p if mask is None else p.add_(mask)).exp_()
+    row_sum = (g * out.float()).sum(-1, keepdim=True)                                           # (H, T, 1)
+    grad_scores = torch.baddbmm(row_sum, g, v.float().mT, beta=-1)                              # (H, T, S)
+    grad_scores = grad_scores.mul_(p).mul_(scale).to(q.dtype)
+    return grad_scores @ k, grad_scores.mT @ q, p.to(q.dtype).mT @ grad
+
+# %% ../../nbs/5_training/25_attention.ipynb #06451337
 class ShortAttention(torch.autograd.Function):
     "torch's attention on a CPU, and its gradients as five products of all heads (Dao et al. 2022, appendix B.2)"
     longest = 256 # positions, up to which this is the faster way
+
     @staticmethod
     def forward(ctx,
         q:Tensor, # (B, H, T, D)
@@ -35,32 +56,60 @@ class ShortAttention(torch.autograd.Function):
         grad:Tensor, # (B, H, T, D)
     ):
         q, k, v, mask, out, logsum = ctx.saved_tensors
-        logsum = logsum.masked_fill(logsum == -torch.inf, torch.inf)[..., None]   # a row that may see nothing gives nothing
-        of_q, of_k, of_v = (torch.empty_like(t) for t in (q, k, v))
-        for i, g in enumerate(grad.float()):
-            p = torch.baddbmm(logsum[i], q[i].float(), k[i].float().mT, beta=-1, alpha=ctx.scale)   # (H, T, S)
-            p = (p if mask is None else p.add_(mask[i])).exp_()
-            seen = (g * out[i].float()).sum(-1, keepdim=True)                                       # (H, T, 1)
-            of_scores = torch.baddbmm(seen, g, v[i].float().mT, beta=-1).mul_(p).mul_(ctx.scale).to(q.dtype)
-            of_q[i], of_k[i], of_v[i] = of_scores @ k[i], of_scores.mT @ q[i], p.to(q.dtype).mT @ grad[i]
-        return of_q, of_k, of_v, None, None
+        # a row that may see nothing gives nothing
+        logsum = logsum.masked_fill(logsum == -torch.inf, torch.inf)[..., None]
+        grads = [torch.empty_like(t) for t in (q, k, v)]
+        for i in range(len(q)):
+            row_mask = None if mask is None else mask[i]
+            found = _attention_gradients(grad[i], q[i], k[i], v[i], row_mask, out[i], logsum[i], ctx.scale)
+            for whole, part in zip(grads, found): whole[i] = part
+        return *grads, None, None
 
-# %% ../../nbs/5_training/25_attention.ipynb #d710b4d9
-def short_sdpa(module:nn.Module, query:Tensor, key:Tensor, value:Tensor, attention_mask:Tensor|None, dropout:float=0., scaling:float|None=None, is_causal:bool|None=None, position_bias=None, **kwargs) -> tuple:
+# %% ../../nbs/5_training/25_attention.ipynb #480744a0
+def _is_short(query:Tensor, key:Tensor, value:Tensor) -> bool:
+    "Whether the five products are the faster way"
+    if query.device.type != 'cpu' or {t.dtype for t in (query, key, value)} != {torch.bfloat16}: return False
+    if max(query.shape[2], key.shape[2]) > ShortAttention.longest or query.shape[-1] != value.shape[-1]: return False
+    return torch.is_grad_enabled() and query.requires_grad
+
+def _added_mask(
+    query:Tensor, # (B, H, T, D)
+    key:Tensor, # (B, H, S, D)
+    attention_mask:Tensor|None, # (B or 1, 1 or H, T, S), bool or to be added
+    causal:bool, # and no mask given
+) -> Tensor|None: # (B, 1 or H, T, S) in query's dtype
+    "A mask to add to the scores"
+    allowed = torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool).tril() if causal else attention_mask
+    if allowed is None: return None
+    if allowed.dtype == torch.bool:
+        allowed = torch.zeros(allowed.shape, dtype=query.dtype).masked_fill_(~allowed, -torch.inf)
+    return allowed.to(query.dtype).expand(len(query), -1, -1, -1)
+
+def short_sdpa(
+    module:nn.Module, # that attends
+    query:Tensor, # (B, H, T, D)
+    key:Tensor, # (B, H or fewer, S, D)
+    value:Tensor, # (B, H or fewer, S, D)
+    attention_mask:Tensor|None, # (B or 1, 1 or H, T, S)
+    dropout:float=0.,
+    scaling:float|None=None,
+    is_causal:bool|None=None,
+    position_bias=None,
+    **kwargs, # of `sdpa_attention_forward`
+) -> tuple: # (B, T, H, D), None
     "transformers' `sdpa_attention_forward`, through `ShortAttention` where that is faster"
-    T, S = query.shape[2], key.shape[2]
-    causal = T > 1 and attention_mask is None and (getattr(module, 'is_causal', True) if is_causal is None else is_causal)
-    short = query.device.type == 'cpu' and {t.dtype for t in (query, key, value)} == {torch.bfloat16} and max(T, S) <= ShortAttention.longest and query.shape[-1] == value.shape[-1]
-    if not short or not torch.is_grad_enabled() or not query.requires_grad or dropout or position_bias is not None or kwargs.get('softcap') is not None or causal and T != S:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, position_bias=position_bias, **kwargs)
-    may = torch.ones(1, 1, T, S, dtype=torch.bool).tril() if causal else attention_mask
-    if may is not None:
-        if may.dtype == torch.bool: may = torch.zeros(may.shape, dtype=query.dtype).masked_fill_(~may, -torch.inf)
-        may = may.to(query.dtype).expand(len(query), -1, -1, -1)
+    causal = query.shape[2] > 1 and attention_mask is None
+    causal = causal and (getattr(module, 'is_causal', True) if is_causal is None else is_causal)
+    special = dropout or position_bias is not None or kwargs.get('softcap') is not None
+    if special or not _is_short(query, key, value) or causal and query.shape[2] != key.shape[2]:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling,
+                                      is_causal=is_causal, position_bias=position_bias, **kwargs)
     key, value = (repeat_kv(t, query.shape[1] // t.shape[1]) for t in (key, value))
-    y = ShortAttention.apply(query, key, value, may, query.shape[-1] ** -0.5 if scaling is None else scaling)
+    mask = _added_mask(query, key, attention_mask, causal)
+    y = ShortAttention.apply(query, key, value, mask, query.shape[-1] ** -0.5 if scaling is None else scaling)
     return y.transpose(1, 2).contiguous(), None
 
+# %% ../../nbs/5_training/25_attention.ipynb #d710b4d9
 AttentionInterface.register('short_sdpa', short_sdpa)
 AttentionMaskInterface.register('short_sdpa', sdpa_mask)
 
@@ -70,7 +119,8 @@ def attend_with(
     how:str='short_sdpa', # name of a function in `AttentionInterface`
 ):
     "While this lasts, whatever attends by 'sdpa' does it by `how`"
-    configs = {id(c): c for m in model.modules() if getattr(c := getattr(m, 'config', None), '_attn_implementation', None) == 'sdpa'}.values()
+    configs = {id(config): config for m in model.modules() if (config := getattr(m, 'config', None)) is not None}
+    configs = [c for c in configs.values() if getattr(c, '_attn_implementation', None) == 'sdpa']
     for c in configs: c._attn_implementation = {'': how} # of itself, not of the configs in it
     try: yield
     finally:

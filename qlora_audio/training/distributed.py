@@ -4,11 +4,14 @@
 
 # %% auto #0
 __all__ = ['STRATEGIES', 'join_processes', 'shard_units', 'embedding_units', 'shard_model', 'base_checksum', 'leave_base_out',
-           'prepare_distributed', 'rows_of', 'token_loss', 'by_first', 'bare', 'save_training', 'load_training',
+           'prepare_distributed', 'local_rows', 'token_loss', 'unwrap_ddp', 'save_training', 'load_training',
            'gather_adapter', 'zero2_config', 'zero2', 'DecoderShape', 'distributed_plan']
 
 # %% ../../nbs/5_training/28_distributed.ipynb #090ec7fc
-import hashlib, importlib.util, json, os
+import hashlib
+import importlib.util
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -30,7 +33,8 @@ def join_processes(
     "Connect to the processes that torchrun started; a second call does nothing"
     if not dist.is_initialized():
         if missing := [v for v in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if v not in os.environ]:
-            raise UserError(f'{missing[0]}: not set, so there are no other processes; start with torchrun --standalone --nproc_per_node=2 SCRIPT')
+            raise UserError(f'{missing[0]}: not set, so there are no other processes; '
+                            'start with torchrun --standalone --nproc_per_node=2 SCRIPT')
         dist.init_process_group(backend or ('nccl' if torch.cuda.is_available() else 'gloo'))
     return dist.get_rank(), dist.get_world_size()
 
@@ -39,29 +43,37 @@ def shard_units(
     model:nn.Module,
 ) -> list: # (name, module), outermost blocks that hold 4-bit layers
     "The blocks whose codes are gathered together"
-    has_codes = lambda m: any(isinstance(l, NF4Linear) for l in m.modules())
+    def has_codes(m): return any(isinstance(l, NF4Linear) for l in m.modules())
     units = []
     for name, m in model.named_modules():
-        if isinstance(m, nn.ModuleList) and not any(name.startswith(u + '.') for u, _ in units): units += [(f'{name}.{i}', b) for i, b in enumerate(m) if has_codes(b)]
+        if not isinstance(m, nn.ModuleList) or any(name.startswith(u + '.') for u, _ in units): continue
+        units += [(f'{name}.{i}', block) for i, block in enumerate(m) if has_codes(block)]
     return units
 
-# %% ../../nbs/5_training/28_distributed.ipynb #7451b7b3
+# %% ../../nbs/5_training/28_distributed.ipynb #470cec48
 def embedding_units(model:nn.Module) -> list:
     "Input and output embeddings, if they are frozen 16 or 32-bit tensors of their own"
+    def may_shard(m):
+        return m is not None and not isinstance(m, NF4Linear) and not any(p.requires_grad for p in m.parameters())
     ends = [getattr(model, f'get_{end}_embeddings', lambda: None)() for end in ('input', 'output')]
-    ends = [m for m in ends if m is not None and not isinstance(m, NF4Linear) and not any(p.requires_grad for p in m.parameters())]
+    ends = [m for m in ends if may_shard(m)]
     return [] if len(ends) == 2 and ends[0].weight is ends[1].weight else ends
+
+def _check_trained(model:nn.Module):
+    if not any(p.requires_grad for p in model.parameters()): raise UserError(
+        'model: nothing in it is trained; add adapters with add_lora first')
 
 def shard_model(
     model:nn.Module, # with adapters; changed in place, the same in all processes
     mesh=None, # 1-d DeviceMesh of the processes that share one base; all if None
-    embeddings:bool=False, # cut the embeddings too, if they are not tied
+    embeddings:bool=False, # shard the embeddings too, if they are not tied
 ) -> nn.Module: # the same model
     "FSDP2 over the codes: each process keeps its part of them, and gathers a block when it runs"
-    if not any(p.requires_grad for p in model.parameters()): raise UserError('model: nothing in it is trained; add adapters with add_lora first')
-    if any(isinstance(m, FSDPModule) for m in model.modules()): raise UserError('model: it is cut already; load the base afresh')
+    _check_trained(model)
+    if any(isinstance(m, FSDPModule) for m in model.modules()): raise UserError(
+        'model: it is sharded already; load the base afresh')
     codes = {l.weight for l in model.modules() if isinstance(l, NF4Linear)}
-    if not codes: raise UserError("model: no 4-bit layer in it to cut; quantize_model first, or use strategy='ddp'")
+    if not codes: raise UserError("model: no 4-bit layer in it to shard; quantize_model first, or use strategy='ddp'")
     join_processes()
     whole = {p for p in model.parameters() if p not in codes}
     ends = embedding_units(model) if embeddings else []
@@ -73,8 +85,9 @@ def shard_model(
 # %% ../../nbs/5_training/28_distributed.ipynb #80bc3718
 def base_checksum(model:nn.Module) -> str: # 16 hexadecimal digits
     "Of the names, shapes and sums of all frozen tensors: enough to tell two bases apart, in one pass over the bytes"
+    def total(t): return t.detach().sum(dtype=torch.float64 if t.is_floating_point() else torch.int64).item()
     frozen = [(n, p) for n, p in model.named_parameters() if not p.requires_grad] + list(model.named_buffers())
-    sums = [(n, tuple(p.shape), p.detach().sum(dtype=torch.float64 if p.is_floating_point() else torch.int64).item()) for n, p in frozen]
+    sums = [(n, tuple(p.shape), total(p)) for n, p in frozen]
     return hashlib.sha256(json.dumps(sums).encode()).hexdigest()[:16]
 
 def leave_base_out(model:nn.Module) -> nn.Module: # the same model
@@ -93,24 +106,28 @@ def prepare_distributed(
     **shard, # more for `shard_model`: mesh, embeddings
 ) -> nn.Module: # call it as the model; the model itself is its `.module`
     "Make the model one of many: the same adapter in each process, its gradients averaged in backward"
-    if strategy not in STRATEGIES: raise UserError(f'strategy: {strategy!r} is unknown; give one of {", ".join(STRATEGIES)}')
-    if not any(p.requires_grad for p in model.parameters()): raise UserError('model: nothing in it is trained; add adapters with add_lora first')
+    if strategy not in STRATEGIES: raise UserError(
+        f'strategy: {strategy!r} is unknown; give one of {", ".join(STRATEGIES)}')
+    _check_trained(model)
     _, n = join_processes()
     sums = [None] * n
     dist.all_gather_object(sums, base_checksum(model))
-    if len(set(sums)) > 1: raise UserError(f'model: the base is not the same in all processes (checksums {" ".join(sums)}); load it from one file, or seed alike')
+    if len(set(sums)) > 1: raise UserError(
+        f'model: the base is not the same in all processes (checksums {" ".join(sums)}); '
+        'load it from one file, or seed alike')
     if strategy == 'fsdp2': shard_model(model, **shard)
     leave_base_out(model)
     return DistributedDataParallel(model, gradient_as_bucket_view=True) if wrap else model
 
 # %% ../../nbs/5_training/28_distributed.ipynb #460597ab
-def rows_of(
+def local_rows(
     rows, # a list, or a tensor with rows first
     rank:int,
     processes:int,
 ): # of the same kind
     "Every `processes`-th row, from `rank` on"
-    if len(rows) < processes: raise UserError(f'batch: {len(rows)} rows for {processes} processes; give a larger batch or start fewer processes')
+    if len(rows) < processes: raise UserError(
+        f'batch: {len(rows)} rows for {processes} processes; give a larger batch or start fewer processes')
     return rows[rank::processes]
 
 def token_loss(
@@ -126,7 +143,7 @@ def token_loss(
     return sum_ * (processes / both[1].item()), (both[0] / both[1]).item()
 
 # %% ../../nbs/5_training/28_distributed.ipynb #edd0e32f
-def by_first(
+def _on_first_process(
     action, # called in process 0 only
 ):
     "Let process 0 do it, wait, and raise its error in every process"
@@ -137,33 +154,38 @@ def by_first(
     if dist.is_initialized(): dist.broadcast_object_list(error)
     if error[0] is not None: raise error[0]
 
-def bare(model:nn.Module) -> nn.Module:
+def unwrap_ddp(model:nn.Module) -> nn.Module:
     "Without DDP around it"
     return model.module if isinstance(model, DistributedDataParallel) else model
 
+# %% ../../nbs/5_training/28_distributed.ipynb #17214b33
 def save_training(
     path:str|Path, # of the file, replaced if it exists
-    model:nn.Module, optimizer, # plain, or from `prepare_distributed`
+    model:nn.Module, # plain, or from `prepare_distributed`
+    optimizer,
     step:int, # steps done
 ):
     "Adapter, optimizer and step in one file; call it in all processes"
-    tensors = {k: v.detach() for k, v in adapter_tensors(bare(model)).items()}
+    tensors = {k: v.detach() for k, v in adapter_tensors(unwrap_ddp(model)).items()}
     def write():
         part = Path(f'{path}.part')
         torch.save(dict(adapter=tensors, optimizer=optimizer.state_dict(), step=step), part)
         os.replace(part, path)
-    by_first(write)
+    _on_first_process(write)
 
 def load_training(
     path:str|Path, # from `save_training`, with any number of processes
-    model:nn.Module, optimizer, # as they were made before the first step
+    model:nn.Module, # as it was made before the first step
+    optimizer, # as it was made before the first step
 ) -> int: # steps done
     "Continue where it was saved"
-    saved, own = torch.load(path, map_location='cpu', weights_only=True), adapter_tensors(bare(model))
-    if wrong := [k for k in own.keys() | saved['adapter'].keys() if k not in own or k not in saved['adapter'] or own[k].shape != saved['adapter'][k].shape]:
-        raise UserError(f'{path}: its adapter is not this model\'s, for instance {sorted(wrong)[0]}; use the ranks and layers that it was made with')
+    saved = torch.load(path, map_location='cpu', weights_only=True)
+    adapter, own = saved['adapter'], adapter_tensors(unwrap_ddp(model))
+    wrong = own.keys() ^ adapter.keys() | {k for k in own.keys() & adapter.keys() if own[k].shape != adapter[k].shape}
+    if wrong: raise UserError(f"{path}: its adapter is not this model's, for instance {sorted(wrong)[0]}; "
+                              'use the ranks and layers that it was made with')
     with torch.no_grad():
-        for k, v in own.items(): v.copy_(saved['adapter'][k])
+        for k, v in own.items(): v.copy_(adapter[k])
     optimizer.load_state_dict(saved['optimizer'])
     return saved['step']
 
@@ -174,20 +196,21 @@ def gather_adapter(
     **info,
 ) -> Path: # the folder
     "`save_adapter` from many processes; call it in all of them"
-    model, whole = bare(model), []
+    model = unwrap_ddp(model)
     for m in model.modules():
         if isinstance(m, FSDPModule): m.reshard()
-    cut = [(m, n, p) for m in model.modules() for n, p in m._parameters.items() if isinstance(p, DTensor)]
-    for _, _, p in cut:
+    sharded = [(m, n, p) for m in model.modules() for n, p in m._parameters.items() if isinstance(p, DTensor)]
+    gathered = []
+    for _, _, p in sharded:
         full = p.full_tensor()
-        if dist.get_rank() == 0: whole.append(nn.Parameter(full.cpu(), requires_grad=False))
+        if dist.get_rank() == 0: gathered.append(nn.Parameter(full.cpu(), requires_grad=False))
     def write():
         try:
-            for (m, n, _), w in zip(cut, whole): m._parameters[n] = w
+            for (m, n, _), w in zip(sharded, gathered): m._parameters[n] = w
             save_adapter(model, folder, **info)
         finally:
-            for m, n, p in cut: m._parameters[n] = p
-    by_first(write)
+            for m, n, p in sharded: m._parameters[n] = p
+    _on_first_process(write)
     return Path(folder)
 
 # %% ../../nbs/5_training/28_distributed.ipynb #a8a8b51b
@@ -196,7 +219,9 @@ def zero2_config(
     max_grad_norm:float=0., # 0: gradients are not clipped; DeepSpeed's own default is 1
 ) -> dict:
     "DeepSpeed's configuration for adapters on a 4-bit base"
-    return dict(train_micro_batch_size_per_gpu=batch_size, gradient_accumulation_steps=1, gradient_clipping=max_grad_norm, zero_optimization=dict(stage=2), zero_allow_untested_optimizer=True, steps_per_print=1 << 31)
+    return dict(train_micro_batch_size_per_gpu=batch_size, gradient_accumulation_steps=1,
+                gradient_clipping=max_grad_norm, zero_optimization=dict(stage=2),
+                zero_allow_untested_optimizer=True, steps_per_print=1 << 31)
 
 def zero2(
     model:nn.Module, # from `prepare_distributed(model, wrap=False)`
@@ -204,10 +229,11 @@ def zero2(
     batch_size:int, # rows of one process
     **config, # more for `zero2_config`
 ): # DeepSpeed's engine: `engine(**inputs)`, `engine.backward(loss)`, `engine.step()`
-    "Gradients and optimizer states cut over the processes"
-    if importlib.util.find_spec('deepspeed') is None: raise ModuleNotFoundError("deepspeed: it is not installed; pip install deepspeed, or use strategy='ddp'")
+    "Gradients and optimizer states sharded over the processes"
+    if importlib.util.find_spec('deepspeed') is None: raise ModuleNotFoundError(
+        "deepspeed: it is not installed; pip install deepspeed, or use strategy='ddp'")
     if not torch.cuda.is_available(): os.environ.setdefault('DS_ACCELERATOR', 'cpu')
-    import deepspeed
+    import deepspeed # optional
     return deepspeed.initialize(model=model, optimizer=optimizer, config=zero2_config(batch_size, **config))[0]
 
 # %% ../../nbs/5_training/28_distributed.ipynb #2e6f4246
@@ -229,6 +255,24 @@ class DecoderShape:
     def adapter(self, r:int) -> int: return self.layers * r * sum(a + b for a, b in self.linears)
 
 # %% ../../nbs/5_training/28_distributed.ipynb #df32b20a
+def _plan_memory(
+    shape:DecoderShape,
+    n:int, # GPUs that share one base
+    tokens:int, # in a GPU's part of the batch
+    r:int,
+    state_bytes:int, # of the optimizer, for each trained parameter
+    shard_ends:bool, # whether the embeddings are sharded
+) -> dict: # bytes of a GPU by kind
+    codes = shape.weights / 2
+    scale_bits = bits_per_param() - 4
+    end = 2 * shape.vocab * shape.hidden # bytes of one embedding
+    block = 2 * tokens * sum(a + b for a, b in shape.linears) # inputs and outputs of a block's layers, 16 bits
+    gathered = (2 * codes / shape.layers if n > 1 else 0) + (end if shard_ends else 0)
+    return dict(codes=codes / n, scales=shape.weights * scale_bits / 8, embeddings=2 * end / (n if shard_ends else 1),
+                adapters=(8 + state_bytes) * shape.adapter(r), gathered=gathered,
+                activations=2 * shape.layers * tokens * shape.hidden + block + 8 * tokens * shape.vocab)
+
+# %% ../../nbs/5_training/28_distributed.ipynb #11309a1c
 def distributed_plan(
     shape:DecoderShape,
     gpus:int,
@@ -240,20 +284,22 @@ def distributed_plan(
     tokens:int=2048, # in a GPU's part of the batch
     r:int=16,
     state_bytes:int=8, # of the optimizer, for each trained parameter
-    embeddings:bool=True, # cut too
+    embeddings:bool=True, # sharded too
 ) -> dict: # bytes by kind, whether they fit; bytes and seconds of a step
     "Bytes, traffic and time of a step by arithmetic"
     n = share or gpus
-    if gpus < 1 or gpus % n: raise UserError(f'share: {gpus} GPUs cannot be divided into groups of {n}; give a divisor of {gpus}')
-    w, ad, end = shape.weights, shape.adapter(r), 2 * shape.vocab * shape.hidden
-    codes, scale_bits, cut = w / 2, bits_per_param() - 4, embeddings and n > 1
-    block = 2 * tokens * sum(a + b for a, b in shape.linears) # inputs and outputs of a block's layers, 16 bits
-    mem = dict(codes=codes / n, scales=w * scale_bits / 8, embeddings=2 * end / (n if cut else 1), adapters=(8 + state_bytes) * ad,
-               gathered=(2 * codes / shape.layers if n > 1 else 0) + (end if cut else 0),
-               activations=2 * shape.layers * tokens * shape.hidden + block + 8 * tokens * shape.vocab)
-    received = (2 * codes + (2 * 2 * end if cut else 0)) * (n - 1) / n
-    reduced = 2 * 4 * ad * (gpus - 1) / gpus
-    compute, gather, reduce = 6 * (w + end / 2) * tokens / flops, received / gather_rate, reduced / reduce_rate
-    total = sum(mem.values())
-    return dict(memory=mem, total=total, fits=total <= gpu_bytes, received=received, reduced=reduced, sixteen_bit=received + 6 * codes * (n - 1) / n,
-                compute_s=compute, gather_s=gather, reduce_s=reduce, step_s=max(compute, gather) + reduce, tokens_s=gpus * tokens / (max(compute, gather) + reduce))
+    if gpus < 1 or gpus % n: raise UserError(
+        f'share: {gpus} GPUs cannot be divided into groups of {n}; give a divisor of {gpus}')
+    shard_ends = embeddings and n > 1
+    memory = _plan_memory(shape, n, tokens, r, state_bytes, shard_ends)
+    codes = shape.weights / 2
+    end = 2 * shape.vocab * shape.hidden
+    received = (2 * codes + (2 * 2 * end if shard_ends else 0)) * (n - 1) / n
+    reduced = 2 * 4 * shape.adapter(r) * (gpus - 1) / gpus
+    compute = 6 * (shape.weights + end / 2) * tokens / flops
+    gather = received / gather_rate
+    reduce = reduced / reduce_rate
+    step = max(compute, gather) + reduce
+    return dict(memory=memory, total=sum(memory.values()), fits=sum(memory.values()) <= gpu_bytes, received=received,
+                reduced=reduced, sixteen_bit=received + 6 * codes * (n - 1) / n, compute_s=compute, gather_s=gather,
+                reduce_s=reduce, step_s=step, tokens_s=gpus * tokens / step)

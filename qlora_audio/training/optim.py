@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNSIGNED_DYNAMIC_CODE', 'STATE_CODES', 'BUNDLE', 'adamw_', 'unsigned_dynamic_code', 'page_capacity', 'read_states',
-           'write_codes', 'PagedAdamW', 'bundles', 'bundle_']
+           'write_codes', 'PagedStates', 'read_moments', 'write_moments', 'bundles', 'bundle_', 'step_pages',
+           'PagedAdamW']
 
 # %% ../../nbs/5_training/23_paged_optim.ipynb #80f3d03a
 import collections
@@ -14,17 +15,18 @@ from ..errors import UserError
 from ..bits.double_quant import DYNAMIC_CODE, nearest_code
 from .pager import FileStore, HostStore, Pager
 
-# %% ../../nbs/5_training/23_paged_optim.ipynb #47961fba
+# %% ../../nbs/5_training/23_paged_optim.ipynb #927392f6
 def adamw_(
-    params:list[Tensor], # pieces, changed in place
+    params:list[Tensor], # changed in place
     grads:list[Tensor], # of the same shapes
     exp_avgs:list[Tensor], # changed in place
     exp_avg_sqs:list[Tensor], # changed in place
-    steps:list[float], # number of this step for each piece, from 1
+    steps:list[float], # number of this step for each tensor, from 1
     group:dict, # lr, betas, eps, weight_decay, maximize
 ):
     "One AdamW step with the operations of `torch.optim.AdamW` in their order (Loshchilov and Hutter 2019, algorithm 2)"
-    lr, (beta1, beta2) = float(group['lr']), map(float, group['betas'])
+    lr = float(group['lr'])
+    beta1, beta2 = map(float, group['betas'])
     if group['maximize']: grads = torch._foreach_neg(grads)
     if group['weight_decay'] != 0: torch._foreach_mul_(params, 1 - lr * group['weight_decay'])
     torch._foreach_lerp_(exp_avgs, grads, 1 - beta1)
@@ -47,12 +49,18 @@ def unsigned_dynamic_code() -> Tensor: # (256,) float32, ascending from 0 to 1
 UNSIGNED_DYNAMIC_CODE = unsigned_dynamic_code()
 STATE_CODES = DYNAMIC_CODE, UNSIGNED_DYNAMIC_CODE # of exp_avg and exp_avg_sq
 
+# %% ../../nbs/5_training/23_paged_optim.ipynb #a5264741
 def page_capacity(
     page_bytes:int,
     dtype:torch.dtype, # of the states; uint8 for codes
 ) -> int: # weights whose states fill a page
     "Two states a weight, and for codes two float32 scales for each 256"
-    return page_bytes // (2 * 256 + 8) * 256 if dtype == torch.uint8 else page_bytes // (2 * dtype.itemsize)
+    if dtype == torch.uint8: return page_bytes // (2 * 256 + 8) * 256
+    return page_bytes // (2 * dtype.itemsize)
+
+def _code_views(slot:Tensor, n:int) -> tuple: # codes (2, n/256, 256) uint8, scales (2, n/256, 1) float32
+    "The parts of a page of codes"
+    return slot[:2 * n].view(2, -1, 256), slot[2 * n:2 * n + n // 32].view(torch.float32).view(2, -1, 1)
 
 def read_states(
     slot:Tensor, # (page_bytes,) uint8
@@ -61,23 +69,348 @@ def read_states(
     "The numbers of a page"
     n = page_capacity(len(slot), dtype)
     if dtype != torch.uint8: return slot[:2 * n * dtype.itemsize].view(dtype).view(2, n)
-    codes, scales = slot[:2 * n].view(2, -1, 256), slot[2 * n:2 * n + n // 32].view(torch.float32).view(2, -1, 1)
-    return torch.stack([code.to(slot.device)[row.int()] * scale for code, row, scale in zip(STATE_CODES, codes, scales)]).view(2, n)
+    rows = zip(STATE_CODES, *_code_views(slot, n))
+    return torch.stack([code.to(slot.device)[codes.int()] * scales for code, codes, scales in rows]).view(2, n)
 
 def write_codes(
     slot:Tensor, # (page_bytes,) uint8, changed
     states:Tensor, # (2, capacity) float32
 ):
     "Blockwise 8 bits: the scale is the largest magnitude of 256"
-    n, blocks = states.shape[1], states.view(2, -1, 256)
-    scales = blocks.abs().amax(2)
-    slot[2 * n:2 * n + n // 32].view(torch.float32).view(2, -1).copy_(scales)
-    for row, code, x in zip(slot[:2 * n].view(2, n), STATE_CODES, blocks / scales.clamp_min(torch.finfo(torch.float32).tiny)[..., None]):
-        row.copy_(nearest_code(x.flatten(), code.to(slot.device)))
+    codes, scales = _code_views(slot, states.shape[1])
+    blocks = states.view(2, -1, 256)
+    scales.copy_(blocks.abs().amax(2, keepdim=True))
+    scaled = blocks / scales.clamp_min(torch.finfo(torch.float32).tiny)
+    for row, code, x in zip(codes, STATE_CODES, scaled):
+        row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
 
 # %% ../../nbs/5_training/23_paged_optim.ipynb #560d86c5
-class PagedAdamW(torch.optim.AdamW):
-    "AdamW with all states in pages, at most `device_budget` bytes and one page of them in the parameters' memory (QLoRA, section 3)"
+def _find_places(
+    n:int, # weights of the parameter
+    dtype:torch.dtype, # of its states; uint8 for codes
+    page_bytes:int,
+    kinds:list, # dtype of each page; new pages are added
+    filled:dict, # dtype → its last page, and how many weights are in it; changed
+) -> list: # of (page, position, first weight, last weight)
+    "Room behind what is there"
+    capacity = page_capacity(page_bytes, dtype)
+    places = []
+    done = 0
+    while done < n:
+        page, at = filled.get(dtype, (None, capacity))
+        if at >= capacity:
+            page, at = len(kinds), 0
+            kinds.append(dtype)
+        size = min(n - done, capacity - at)
+        places.append((page, at, done, done + size))
+        done += size
+        taken = -(-size // 256) * 256 if dtype == torch.uint8 else size # a block of codes belongs to one tensor
+        filled[dtype] = page, at + taken
+    return places
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #8f924edc
+class PagedStates:
+    "exp_avg and exp_avg_sq of any number of parameters, in pages of one size"
+    def __init__(self,
+        device:torch.device, # of the parameters
+        page_bytes:int,
+        device_budget:int|None=None, # bytes of states in memory; all of them if None
+        bits:int=32, # 8: codes for tensors of 4,096 elements or more
+        folder=None, # for the file of pages
+        direct:bool=False, # keep the file out of the operating system's cache
+    ):
+        store = FileStore(page_bytes, folder, direct) if device.type == 'cpu' else HostStore(page_bytes, device)
+        self.pager = Pager(store, device_budget)
+        self.page_bytes = page_bytes
+        self.bits = bits
+        self.places = {} # parameter → (page, position, first weight, last weight) of each part
+        self.kinds = [] # dtype of each page
+        self.filled = {} # dtype → its last page, and how many weights are in it
+        self.backwards = False # whether the next sweep begins at the end
+
+    def dtype_of(self, p) -> torch.dtype: # uint8 for codes
+        return torch.uint8 if self.bits == 8 and p.numel() >= 4096 else p.dtype
+
+    def place(self,
+        params:list[Tensor], # those that have a place already keep it
+    ):
+        "Find room for the states of new parameters, or `UserError` and no change"
+        kinds, filled, places = list(self.kinds), dict(self.filled), {}
+        for p in params:
+            if p in self.places or p in places: continue
+            places[p] = _find_places(p.numel(), self.dtype_of(p), self.page_bytes, kinds, filled)
+        self.pager.grow(len(kinds))
+        self.kinds, self.filled = kinds, filled
+        self.places.update(places)
+
+    def pages(self,
+        work:dict, # page → what there is to do in it
+        write:bool=True, # states are changed
+    ): # → states (2, capacity) of a page, what there is to do in it
+        "One sweep over the pages that have work"
+        for page, slot in self.pager.sweep(sorted(work, reverse=self.backwards), write):
+            states = read_states(slot, self.kinds[page])
+            yield states, work[page]
+            if write and self.kinds[page] == torch.uint8: write_codes(slot, states)
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #26008720
+def _rows_by_page(paged:PagedStates, tensors:dict) -> dict: # page → [(two flat tensors, position, first, last)]
+    rows = collections.defaultdict(list)
+    for p, pair in tensors.items():
+        for page, at, first, last in paged.places[p]: rows[page].append((pair, at, first, last))
+    return rows
+
+def read_moments(
+    paged:PagedStates,
+    params:list[Tensor],
+) -> dict: # parameter → (exp_avg, exp_avg_sq), copies in the parameter's shape
+    "States of those parameters that have some"
+    found = {}
+    for p in params:
+        if p not in paged.places: continue
+        dtype = torch.float32 if paged.dtype_of(p) == torch.uint8 else p.dtype
+        found[p] = [torch.empty(p.numel(), dtype=dtype, device=p.device) for _ in range(2)]
+    for states, rows in paged.pages(_rows_by_page(paged, found), write=False):
+        for pair, at, first, last in rows:
+            for tensor, row in zip(pair, states): tensor[first:last] = row[at:at + last - first]
+    return {p: tuple(t.view(p.shape) for t in pair) for p, pair in found.items()}
+
+def write_moments(
+    paged:PagedStates, # changed
+    moments:dict, # parameter → (exp_avg, exp_avg_sq)
+):
+    "States into their pages"
+    paged.place(list(moments))
+    flat = {p: [t.to(p.device).contiguous().view(-1) for t in pair] for p, pair in moments.items()}
+    for states, rows in paged.pages(_rows_by_page(paged, flat)):
+        for pair, at, first, last in rows:
+            for tensor, row in zip(pair, states): row[at:at + last - first] = tensor[first:last]
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #d473bedd
+BUNDLE = 1 << 17 # weights that one call works on: all that a page of a megabyte has
+
+def bundles(
+    rows:list, # (weights, gradients, how many, place in the page, number of the step), flat, in order of place
+    limit:int=BUNDLE, # weights
+): # → lists of such rows: neighbours in the page, with one step number, together at most `limit` weights
+    "Rows that can be treated as one"
+    held, size, end, step = [], 0, None, None
+    for row in rows:
+        _, _, n, at, number = row
+        if held and (at != end or number != step or size + n > limit):
+            yield held
+            held, size = [], 0
+        held.append(row)
+        size, end, step = size + n, at + n, number
+    if held: yield held
+
+def bundle_(
+    rows:list, # one of `bundles`
+    states:Tensor, # (2, capacity) of the page, changed in place
+    group:dict, # lr, betas, eps, weight_decay, maximize
+):
+    "`adamw_` of a bundle: its states are one piece of the page already; weights and gradients are brought together"
+    weights, grads, sizes, ats, numbers = zip(*rows)
+    one = len(rows) == 1
+    weight = (weights[0] if one else torch.cat(weights)).to(states.dtype)
+    grad = (grads[0] if one else torch.cat(grads)).to(states.dtype)
+    exp_avg, exp_avg_sq = (row[ats[0]:ats[0] + len(weight)] for row in states)
+    adamw_([weight], [grad], [exp_avg], [exp_avg_sq], numbers[:1], group)
+    if weight is not weights[0]: torch._foreach_copy_(weights, weight.split(sizes))
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #7ae4d7b1
+def _page_work(
+    active:list, # (parameter, its group)
+    state, # the optimizer's: parameter → dict with its step
+    places:dict, # of `PagedStates`
+) -> tuple: # page → group's id → (group, rows for `bundles`); (parameter, flat copy) of those that are not contiguous
+    "What there is to do in each page"
+    for p, _ in active:
+        if not state[p]: state[p]['step'] = torch.tensor(0.)
+    steps = [state[p]['step'] for p, _ in active]
+    if steps: torch._foreach_add_(steps, 1)
+    work = collections.defaultdict(dict)
+    scattered = []
+    for (p, group), step in zip(active, steps):
+        number, flat, grad = step.item(), p.reshape(-1), p.grad.reshape(-1)
+        if not p.is_contiguous(): scattered.append((p, flat))
+        for page, at, first, last in places[p]:
+            part = (flat, grad) if len(places[p]) == 1 else (flat[first:last], grad[first:last])
+            work[page].setdefault(id(group), (group, []))[1].append((*part, last - first, at, number))
+    return work, scattered
+
+def step_pages(
+    paged:PagedStates, # changed
+    active:list, # (parameter, its group): parameters with a gradient, changed in place
+    state, # the optimizer's: parameter → dict with its step, changed
+):
+    "AdamW for every active parameter, page by page; the next sweep runs the other way"
+    paged.place([p for p, _ in active])
+    work, scattered = _page_work(active, state, paged.places)
+    for states, groups in paged.pages(work):
+        for group, rows in groups.values():
+            for bundle in bundles(rows): bundle_(bundle, states, group)
+    for p, flat in scattered: p.copy_(flat.view(p.shape))
+    paged.backwards = not paged.backwards
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #1caf18e0
+_AMSGRAD = 'amsgrad: its third state is not kept in pages; use torch.optim.AdamW'
+
+def _parameter_name(param_groups:list, p) -> str: # its name if it was given with one, else its number
+    "A parameter for people"
+    number = 0
+    for group in param_groups:
+        for i, q in enumerate(group['params']):
+            if q is p: return group['param_names'][i] if 'param_names' in group else f'parameter {number}'
+            number += 1
+
+def _active(param_groups:list) -> list: # (parameter, its group) of those that have a gradient
+    "What this step will change, checked before anything is"
+    device = param_groups[0]['params'][0].device
+    found = [(p, group) for group in param_groups for p in group['params'] if p.grad is not None]
+    def name(p): return _parameter_name(param_groups, p)
+    for p, group in found:
+        if p.grad.is_sparse: raise UserError(
+            f'params: the gradient of {name(p)} is sparse; use torch.optim.SparseAdam for it')
+        if p.is_complex(): raise UserError(f'params: {name(p)} is complex; give torch.view_as_real of it')
+        if group['amsgrad']: raise UserError(_AMSGRAD)
+        if p.device.type != device.type: raise UserError(
+            f'params: {name(p)} is on {p.device}, unlike the others; give it an optimizer of its own')
+    return found
+
+def _check_budget(budget:int|None, page_bytes:int):
+    if budget is not None and budget < page_bytes: raise UserError(
+        f'device_budget: {budget} bytes are less than one page of {page_bytes}; give more, or smaller page_bytes')
+
+def _one_device(param_groups:list) -> torch.device:
+    devices = {p.device for group in param_groups for p in group['params']}
+    if len(devices) > 1: raise UserError(
+        f'params: they are on {len(devices)} devices, {", ".join(sorted(map(str, devices)))}; '
+        'give each an optimizer of its own')
+    return devices.pop()
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #13fb2be4
+def _moments_of(
+    state_dict:dict, # of this optimizer or torch.optim.AdamW
+    param_groups:list, # of the optimizer that loads it
+) -> dict: # parameter → (exp_avg, exp_avg_sq)
+    "The averages of a saved state, or `UserError` if it does not fit"
+    groups = state_dict['param_groups']
+    saved_sizes = [len(g['params']) for g in groups]
+    sizes = [len(g['params']) for g in param_groups]
+    if saved_sizes != sizes: raise UserError(f"state_dict: its groups have {saved_sizes} parameters, this optimizer's "
+                                             f'{sizes}; make the optimizer as it was made then')
+    if any(g.get('amsgrad') for g in groups): raise UserError(
+        'state_dict: it was saved with amsgrad, whose third state is not kept in pages; use torch.optim.AdamW')
+    numbers = [i for g in groups for i in g['params']]
+    moments = {}
+    for i, p in zip(numbers, [p for g in param_groups for p in g['params']]):
+        if i not in state_dict['state']: continue
+        state = state_dict['state'][i]
+        for key in ('exp_avg', 'exp_avg_sq', 'step'):
+            if key not in state: raise UserError(
+                f'state_dict: {_parameter_name(param_groups, p)} has no {key}; give one that AdamW saved')
+        moments[p] = state['exp_avg'], state['exp_avg_sq']
+        if any(t.shape != p.shape for t in moments[p]): raise UserError(
+            f'state_dict: {_parameter_name(param_groups, p)} has shape {tuple(p.shape)}, its saved states '
+            f'{tuple(state["exp_avg"].shape)}; load the one saved for this model')
+    return moments
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #4d1250b9
+class _PagedBudget:
+    "Counters and budget of an optimizer whose averages are in `paged`, a `PagedStates`"
+    @property
+    def paging(self) -> dict: # faults, bytes_in, bytes_out, resident_peak, resident, pages, page_bytes
+        "What has moved so far, and what is in memory now"
+        pager, size = self.paged.pager, self.paged.page_bytes
+        moved = {k: pager.stats[k] for k in ('faults', 'bytes_in', 'bytes_out', 'resident_peak')}
+        return moved | dict(resident=len(pager.resident) * size, pages=pager.count, page_bytes=size)
+
+    def set_budget(self,
+        device_budget:int|None, # bytes
+    ):
+        "Another budget from now on; what is too much leaves at once"
+        _check_budget(device_budget, self.paged.page_bytes)
+        pager = self.paged.pager
+        if device_budget is not None: pager.store.reserve(pager.count)
+        self.paging_options['device_budget'] = pager.budget = device_budget
+        pager.shrink(pager.slots)
+
+    def offload(self):
+        "All pages leave until the next step needs them"
+        self.paged.pager.shrink(0)
+
+    def close(self):
+        "Give memory and file back; the states are gone"
+        if self.paged is not None: self.paged.pager.close()
+        self.paged = None
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #e23aea12
+class _PagedSaving:
+    "`state_dict`, `load_state_dict`, copies and pickles of an optimizer whose averages are in `paged`"
+    def _params(self): return [p for group in self.param_groups for p in group['params']]
+
+    @torch.no_grad()
+    def _fill(self,
+        moments:dict, # parameter → (exp_avg, exp_avg_sq)
+    ):
+        "New pages with these states, in place of the old ones"
+        old = getattr(self, 'paged', None)
+        if old is not None and old.pager.budget is not None: self.offload()
+        new = PagedStates(_one_device(self.param_groups), **self.paging_options)
+        write_moments(new, moments)
+        self.paged = new
+        if old is not None: old.pager.close()
+
+    @torch.no_grad()
+    def state_dict(self) -> dict: # as torch.optim.AdamW's
+        "All states, copied out of their pages"
+        saved, params = super().state_dict(), self._params()
+        moments = read_moments(self.paged, [p for p in params if p in self.state])
+        for i, state in saved['state'].items():
+            saved['state'][i] = state | dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]]))
+        return saved
+
+    @torch.no_grad()
+    def load_state_dict(self,
+        state_dict:dict, # from this optimizer or torch.optim.AdamW
+    ):
+        "Continue exactly where it was saved; `UserError` and no change if it does not fit"
+        self._fill(_moments_of(state_dict, self.param_groups))
+        steps = {i: torch.as_tensor(state['step'], dtype=torch.float32) for i, state in state_dict['state'].items()}
+        super().load_state_dict(state_dict | dict(state={i: dict(step=step) for i, step in steps.items()}))
+
+    def __getstate__(self):
+        kept = read_moments(self.paged, self._params())
+        return super().__getstate__() | dict(paging_options=self.paging_options, kept=kept)
+
+    def __setstate__(self, state):
+        if 'paging_options' not in state: return super().__setstate__(state) # torch's own load_state_dict
+        super().__setstate__({k: v for k, v in state.items() if k != 'kept'})
+        self._fill(state['kept'])
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #4ff5fa64
+def _bitsandbytes_adamw(backend, params, *args, page_bytes=None, device_budget=None, bits=32, folder=None, direct=False,
+                        **kwargs):
+    "bitsandbytes' paged AdamW, in 8 or 32 bits"
+    if backend != 'bitsandbytes': raise UserError(f"backend: {backend!r} is not known; use 'own' or 'bitsandbytes'")
+    import bitsandbytes as bnb # optional
+    params = list(params)
+    flat = [p for g in params for p in (g['params'] if isinstance(g, dict) else [g])]
+    if any(p.device.type != 'cuda' for p in flat): raise UserError(
+        'backend: bitsandbytes pages states of CUDA parameters only, and some of these are elsewhere; '
+        "use backend='own'")
+    if page_bytes or device_budget or folder or direct: raise UserError(
+        'backend: bitsandbytes takes no page_bytes, device_budget, folder or direct; '
+        "leave them out or use backend='own'")
+    return (bnb.optim.PagedAdamW8bit if bits == 8 else bnb.optim.PagedAdamW)(params, *args, **kwargs)
+
+# %% ../../nbs/5_training/23_paged_optim.ipynb #9289872c
+class PagedAdamW(_PagedSaving, _PagedBudget, torch.optim.AdamW):
+    "AdamW with all states in pages, at most `device_budget` bytes and one page of them in memory (QLoRA, section 3)"
+    def __new__(cls, params=None, *args, backend='own', **kwargs):
+        return super().__new__(cls) if backend == 'own' else _bitsandbytes_adamw(backend, params, *args, **kwargs)
+
     def __init__(self,
         params, # tensors, names with tensors, or groups
         lr:float=1e-3,
@@ -94,127 +427,15 @@ class PagedAdamW(torch.optim.AdamW):
         direct:bool=False, # keep the file out of the operating system's cache
         backend:str='own', # or 'bitsandbytes', for theirs
     ):
-        if amsgrad: raise UserError('amsgrad: its third state is not kept in pages; use torch.optim.AdamW')
-        if page_bytes < 4096 or page_bytes % 4096: raise UserError(f'page_bytes: {page_bytes} is not a multiple of 4096; use 1048576')
+        if amsgrad: raise UserError(_AMSGRAD)
+        if page_bytes < 4096 or page_bytes % 4096: raise UserError(
+            f'page_bytes: {page_bytes} is not a multiple of 4096; use 1048576')
         if bits not in (8, 32): raise UserError(f'bits: {bits} is not supported; use 8 or 32')
-        self.paging_options = dict(page_bytes=page_bytes, device_budget=device_budget, bits=bits, folder=folder, direct=direct)
-        self.check_budget(device_budget)
+        _check_budget(device_budget, page_bytes)
+        self.paging_options = dict(page_bytes=page_bytes, device_budget=device_budget, bits=bits, folder=folder,
+                                   direct=direct)
         super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
-        self.open_pages()
-
-    def check_budget(self, budget):
-        if budget is not None and budget < self.paging_options['page_bytes']: raise UserError(f"device_budget: {budget} bytes are less than one page of {self.paging_options['page_bytes']}; give more, or smaller page_bytes")
-
-    def open_pages(self):
-        "An empty arena"
-        options, devices = self.paging_options, {p.device for group in self.param_groups for p in group['params']}
-        if len(devices) > 1: raise UserError(f'params: they are on {len(devices)} devices, {", ".join(sorted(map(str, devices)))}; give each an optimizer of its own')
-        device = devices.pop()
-        store = FileStore(options['page_bytes'], options['folder'], options['direct']) if device.type == 'cpu' else HostStore(options['page_bytes'], device)
-        self.pager, self.places, self.filled, self.kinds, self.backwards = Pager(store, options['device_budget']), {}, {}, [], False
-
-# %% ../../nbs/5_training/23_paged_optim.ipynb #8f924edc
-class PagedAdamW(PagedAdamW):
-    "AdamW with all states in pages, or bitsandbytes' with `backend='bitsandbytes'`"
-    def __new__(cls, params=None, *args, backend='own', page_bytes=None, device_budget=None, bits=32, folder=None, direct=False, **kwargs):
-        if backend not in ('own', 'bitsandbytes'): raise UserError(f"backend: {backend!r} is not known; use 'own' or 'bitsandbytes'")
-        if backend == 'own': return super().__new__(cls)
-        import bitsandbytes as bnb
-        params = list(params)
-        flat = [p for g in params for p in (g['params'] if isinstance(g, dict) else [g])]
-        if any(p.device.type != 'cuda' for p in flat): raise UserError("backend: bitsandbytes pages states of CUDA parameters only, and some of these are elsewhere; use backend='own'")
-        if page_bytes or device_budget or folder or direct: raise UserError("backend: bitsandbytes takes no page_bytes, device_budget, folder or direct; leave them out or use backend='own'")
-        return (bnb.optim.PagedAdamW8bit if bits == 8 else bnb.optim.PagedAdamW)(params, *args, **kwargs)
-
-# %% ../../nbs/5_training/23_paged_optim.ipynb #26008720
-class PagedAdamW(PagedAdamW):
-    "Where each parameter's states are"
-    def state_dtype(self, p) -> torch.dtype: # uint8 for codes
-        return torch.uint8 if self.paging_options['bits'] == 8 and p.numel() >= 4096 else p.dtype
-
-    def place(self,
-        params:list[Tensor], # those that have a place already keep it
-    ):
-        "Find room for the states of new parameters, or `OSError` and no change"
-        kinds, filled, places = list(self.kinds), dict(self.filled), {}
-        for p in params:
-            if p in self.places or p in places: continue
-            dtype, done, places[p] = self.state_dtype(p), 0, []
-            capacity = page_capacity(self.paging_options['page_bytes'], dtype)
-            while done < p.numel():
-                page, at = filled.get(dtype, (None, capacity))
-                if at >= capacity: page, at = len(kinds), 0; kinds.append(dtype)
-                n = min(p.numel() - done, capacity - at)
-                places[p].append((page, at, done, done + n))
-                done += n
-                filled[dtype] = page, at + (-(-n // 256) * 256 if dtype == torch.uint8 else n) # a block of codes belongs to one tensor
-        self.pager.grow(len(kinds))
-        self.kinds, self.filled = kinds, filled
-        self.places.update(places)
-
-    def active(self) -> list: # (parameter, its group) that have a gradient
-        "What this step will change, checked before anything is"
-        if self.pager is None: raise UserError('this optimizer was closed and its states are gone; make a new one')
-        found = [(p, group) for group in self.param_groups for p in group['params'] if p.grad is not None]
-        for p, group in found:
-            if p.grad.is_sparse: raise UserError(f'params: the gradient of {self.name_of(p)} is sparse; use torch.optim.SparseAdam for it')
-            if p.is_complex(): raise UserError(f'params: {self.name_of(p)} is complex; give torch.view_as_real of it')
-            if group['amsgrad']: raise UserError('amsgrad: its third state is not kept in pages; use torch.optim.AdamW')
-            if p.device.type != self.param_groups[0]['params'][0].device.type: raise UserError(f'params: {self.name_of(p)} is on {p.device}, unlike the others; give it an optimizer of its own')
-        return found
-
-    def name_of(self, p) -> str: # its name if it was given with one, else its number
-        "A parameter for people"
-        number = 0
-        for group in self.param_groups:
-            for i, q in enumerate(group['params']):
-                if q is p: return group['param_names'][i] if 'param_names' in group else f'parameter {number}'
-                number += 1
-
-# %% ../../nbs/5_training/23_paged_optim.ipynb #d473bedd
-BUNDLE = 1 << 17 # weights that one call works on: all that a page of a megabyte has
-
-def bundles(
-    rows:list, # (weights, gradients, how many, place in the page, number of the step); flat pieces, in the order of their places
-    limit:int=BUNDLE, # weights
-): # → lists of such rows: neighbours in the page, with one step number, together at most `limit` weights
-    "Pieces that can be treated as one"
-    held, size, end, step = [], 0, None, None
-    for row in rows:
-        _, _, n, at, number = row
-        if held and (at != end or number != step or size + n > limit): yield held; held, size = [], 0
-        held.append(row)
-        size, end, step = size + n, at + n, number
-    if held: yield held
-
-def bundle_(
-    rows:list, # one of `bundles`
-    states:Tensor, # (2, capacity) of the page, changed in place
-    group:dict, # lr, betas, eps, weight_decay, maximize
-):
-    "`adamw_` of a bundle: its states are one piece of the arena already; weights and gradients are brought together"
-    weights, grads, sizes, ats, numbers = zip(*rows)
-    one = len(rows) == 1
-    wide = (weights[0] if one else torch.cat(weights)).to(states.dtype)
-    adamw_([wide], [(grads[0] if one else torch.cat(grads)).to(states.dtype)], *([row[ats[0]:ats[0] + len(wide)]] for row in states), numbers[:1], group)
-    if wide is not weights[0]: torch._foreach_copy_(weights, wide.split(sizes))
-
-# %% ../../nbs/5_training/23_paged_optim.ipynb #7ae4d7b1
-class PagedAdamW(PagedAdamW):
-    "The step"
-    def work(self, active:list) -> tuple: # page → group's id → (group, rows for `bundles`); (parameter, flat copy) of those that are not contiguous
-        "What there is to do in each page"
-        for p, _ in active:
-            if not (state := self.state[p]): state['step'] = torch.tensor(0.)
-        steps, work, scattered = [self.state[p]['step'] for p, _ in active], collections.defaultdict(dict), []
-        if steps: torch._foreach_add_(steps, 1)
-        for (p, group), step in zip(active, steps):
-            number, flat, grad, places = step.item(), p.reshape(-1), p.grad.reshape(-1), self.places[p]
-            if not p.is_contiguous(): scattered.append((p, flat))
-            for page, at, first, last in places:
-                piece = (flat, grad) if len(places) == 1 else (flat[first:last], grad[first:last])
-                work[page].setdefault(id(group), (group, []))[1].append((*piece, last - first, at, number))
-        return work, scattered
+        self.paged = PagedStates(_one_device(self.param_groups), **self.paging_options)
 
     @torch.no_grad()
     def step(self,
@@ -224,121 +445,8 @@ class PagedAdamW(PagedAdamW):
         loss = None
         if closure is not None:
             with torch.enable_grad(): loss = closure()
-        active = self.active()
-        self.place([p for p, _ in active])
-        work, scattered = self.work(active)
-        for page, slot in self.pager.sweep(sorted(work, reverse=self.backwards)):
-            states = read_states(slot, self.kinds[page])
-            for group, rows in work[page].values():
-                for rows in bundles(rows): bundle_(rows, states, group)
-            if self.kinds[page] == torch.uint8: write_codes(slot, states)
-        for p, flat in scattered: p.copy_(flat.view(p.shape))
-        self.backwards = not self.backwards
+        if self.paged is None: raise UserError('this optimizer was closed and its states are gone; make a new one')
+        step_pages(self.paged, _active(self.param_groups), self.state)
         return loss
 
-# %% ../../nbs/5_training/23_paged_optim.ipynb #1caf18e0
-class PagedAdamW(PagedAdamW):
-    "Counters and budget"
-    @property
-    def paging(self) -> dict: # faults, bytes_in, bytes_out, resident, resident_peak, pages, page_bytes
-        "What has moved so far, and what is in memory now"
-        pager, size = self.pager, self.paging_options['page_bytes']
-        return {k: pager.stats[k] for k in ('faults', 'bytes_in', 'bytes_out', 'resident_peak')} | dict(resident=len(pager.resident) * size, pages=pager.count, page_bytes=size)
 
-    def set_budget(self,
-        device_budget:int|None, # bytes
-    ):
-        "Another budget from now on; what is too much leaves at once"
-        self.check_budget(device_budget)
-        if device_budget is not None: self.pager.store.reserve(self.pager.count)
-        self.paging_options['device_budget'] = self.pager.budget = device_budget
-        self.pager.shrink(self.pager.slots)
-
-    def offload(self):
-        "All pages leave until the next step needs them"
-        self.pager.shrink(0)
-
-    def close(self):
-        "Give memory and file back; the states are gone"
-        if self.pager is not None: self.pager.worker.shutdown(); self.pager.resident.clear(); self.pager.store.close()
-        self.pager = None
-
-# %% ../../nbs/5_training/23_paged_optim.ipynb #9289872c
-class PagedAdamW(PagedAdamW):
-    "States in and out of their pages"
-    def moments(self,
-        params:list[Tensor],
-    ) -> dict: # parameter → (exp_avg, exp_avg_sq), copies in the parameter's shape
-        "States of parameters that have some, read page by page"
-        found = {p: [torch.empty(p.numel(), dtype=torch.float32 if self.state_dtype(p) == torch.uint8 else p.dtype, device=p.device) for _ in range(2)] for p in params if p in self.places}
-        rows = collections.defaultdict(list)
-        for p in found:
-            for page, at, first, last in self.places[p]: rows[page].append((found[p], at, first, last))
-        for page, slot in self.pager.sweep(sorted(rows, reverse=self.backwards), write=False):
-            states = read_states(slot, self.kinds[page])
-            for pair, at, first, last in rows[page]:
-                for whole, row in zip(pair, states): whole[first:last] = row[at:at + last - first]
-        return {p: tuple(t.view(p.shape) for t in pair) for p, pair in found.items()}
-
-    def all_params(self): return [p for group in self.param_groups for p in group['params']]
-
-    @torch.no_grad()
-    def fill(self,
-        moments:dict, # parameter → (exp_avg, exp_avg_sq)
-    ):
-        "A new arena with these states, in place of the old one"
-        old = {k: getattr(self, k) for k in ('pager', 'places', 'filled', 'kinds', 'backwards') if hasattr(self, k)}
-        if old and self.pager.budget is not None: self.offload()
-        try:
-            self.open_pages()
-            self.place(list(moments))
-            rows = collections.defaultdict(list)
-            for p, pair in moments.items():
-                flat = [t.to(p.device).contiguous().view(-1) for t in pair]
-                for page, at, first, last in self.places[p]: rows[page].append((flat, at, first, last))
-            for page, slot in self.pager.sweep(sorted(rows)):
-                states = read_states(slot, self.kinds[page])
-                for pair, at, first, last in rows[page]:
-                    for whole, row in zip(pair, states): row[at:at + last - first] = whole[first:last]
-                if self.kinds[page] == torch.uint8: write_codes(slot, states)
-        except BaseException:
-            self.__dict__.update(old)
-            raise
-        if old.get('pager'): old['pager'].store.close()
-
-# %% ../../nbs/5_training/23_paged_optim.ipynb #22db875a
-class PagedAdamW(PagedAdamW):
-    "AdamW with all states in pages, at most `device_budget` bytes and one page of them in the parameters' memory (QLoRA, section 3)"
-    @torch.no_grad()
-    def state_dict(self) -> dict: # as torch.optim.AdamW's
-        "All states, copied out of their pages"
-        saved, params = super().state_dict(), self.all_params()
-        moments = self.moments([p for p in params if p in self.state])
-        saved['state'] = {i: state | dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]])) for i, state in saved['state'].items()}
-        return saved
-
-    @torch.no_grad()
-    def load_state_dict(self,
-        state_dict:dict, # from this optimizer or torch.optim.AdamW
-    ):
-        "Continue exactly where it was saved; `ValueError` and no change if it does not fit"
-        params, numbers = self.all_params(), [i for group in state_dict['param_groups'] for i in group['params']]
-        if [len(g['params']) for g in state_dict['param_groups']] != [len(g['params']) for g in self.param_groups]: raise UserError(f'state_dict: its groups have {[len(g["params"]) for g in state_dict["param_groups"]]} parameters, this optimizer\'s {[len(g["params"]) for g in self.param_groups]}; make the optimizer as it was made then')
-        if any(g.get('amsgrad') for g in state_dict['param_groups']): raise UserError('state_dict: it was saved with amsgrad, whose third state is not kept in pages; use torch.optim.AdamW')
-        moments = {}
-        for i, p in zip(numbers, params):
-            if i not in state_dict['state']: continue
-            for name in ('exp_avg', 'exp_avg_sq', 'step'):
-                if name not in state_dict['state'][i]: raise UserError(f'state_dict: {self.name_of(p)} has no {name}; give one that AdamW saved')
-            moments[p] = tuple(state_dict['state'][i][k] for k in ('exp_avg', 'exp_avg_sq'))
-            if any(t.shape != p.shape for t in moments[p]): raise UserError(f'state_dict: {self.name_of(p)} has shape {tuple(p.shape)}, its saved states {tuple(moments[p][0].shape)}; load the one saved for this model')
-        self.fill(moments)
-        super().load_state_dict(state_dict | dict(state={i: {'step': torch.as_tensor(state['step'], dtype=torch.float32)} for i, state in state_dict['state'].items()}))
-
-    def __getstate__(self):
-        return super().__getstate__() | dict(paging_options=self.paging_options, kept=self.moments(self.all_params()))
-
-    def __setstate__(self, state):
-        if 'paging_options' not in state: return super().__setstate__(state) # torch's own load_state_dict
-        super().__setstate__({k: v for k, v in state.items() if k != 'kept'})
-        self.fill(state['kept'])
