@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_config', 'default_dtype', 'load_model']
 
-# %% ../../nbs/4_models/20_released.ipynb #b837c3f7
+# %% ../../nbs/4_models/20_released.ipynb #357e7c45
 from pathlib import Path
 import torch
 import transformers
@@ -16,7 +16,7 @@ from .families import SpeechModel, SpeechSettings, family_of
 from .quantize import NF4Config
 from . import whisper as _whisper # registers its family
 
-# %% ../../nbs/4_models/20_released.ipynb #d6f3eadd
+# %% ../../nbs/4_models/20_released.ipynb #5ec9aef4
 def read_config(
     base:str|Path, # a folder or a Hub id
     trust_remote_code:bool=False, # run code that the folder brings
@@ -48,7 +48,7 @@ def default_dtype(
     named = config.get('dtype') or config.get('torch_dtype') or 'bfloat16'
     return getattr(torch, str(named).removeprefix('torch.'), torch.bfloat16)
 
-# %% ../../nbs/4_models/20_released.ipynb #79229f19
+# %% ../../nbs/4_models/20_released.ipynb #40b4e743
 def load_model(
     base:str|Path, # a folder or a Hub id
     quantize:NF4Config|None=None, # 4 bits while it is loaded; as it is if None
@@ -86,7 +86,7 @@ def _load_processor(family, base, settings, trust_remote_code):
         raise UserError(f'base: {base} has no processor that can be read ({reason}); copy preprocessor_config.json '
                         'and the tokenizer files of the model beside its weights') from None
 
-# %% ../../nbs/4_models/20_released.ipynb #d5b543e9
+# %% ../../nbs/4_models/20_released.ipynb #4ea4f65f
 def _save_settings(model):
     settings = getattr(model, 'speech_settings', None)
     return None if settings is None else (vars(settings), {})

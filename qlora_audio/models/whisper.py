@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NO_SPACES', 'WhisperForConditionalGeneration', 'language_code', 'known_languages', 'decoder_prefix', 'WhisperFamily']
 
-# %% ../../nbs/4_models/20_whisper.ipynb #985bf06f
+# %% ../../nbs/4_models/20_whisper.ipynb #a08eb181
 import difflib, math
 import torch
 import transformers
@@ -18,7 +18,7 @@ from ..sound.batches import pad_last
 from .encoders import encode_whisper
 from .families import Family, on_model, register_family, token_limit
 
-# %% ../../nbs/4_models/20_whisper.ipynb #568af575
+# %% ../../nbs/4_models/20_whisper.ipynb #7b120a06
 class _AnyWindowEncoder(WhisperEncoder):
     "Whisper's encoder for as many frames as there are"
     def forward(self, input_features, attention_mask=None, **kwargs):
@@ -43,7 +43,7 @@ class WhisperForConditionalGeneration(transformers.WhisperForConditionalGenerati
         heard = self.get_encoder()(input_features)
         return super().generate(encoder_outputs=heard, force_unique_generate_call=True, **kwargs)
 
-# %% ../../nbs/4_models/20_whisper.ipynb #a4df63c3
+# %% ../../nbs/4_models/20_whisper.ipynb #a3ecf635
 def language_code(
     language:str, # 'cs', 'czech' or 'Czech'
     known, # codes that the model has tokens for
@@ -80,7 +80,7 @@ def _prompt_ids(tokenizer, prompt:str|None) -> list[int]:
     "`<|startofprev|>` and the words that went before"
     return [int(i) for i in tokenizer.get_prompt_ids(prompt)] if prompt else []
 
-# %% ../../nbs/4_models/20_whisper.ipynb #af1b4dc2
+# %% ../../nbs/4_models/20_whisper.ipynb #0c3b57f3
 NO_SPACES = ('zh', 'ja', 'th', 'lo', 'my', 'yue') # languages whose texts Whisper writes without a leading space
 
 class WhisperFamily(Family):
