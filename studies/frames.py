@@ -129,7 +129,7 @@ def trained(path, kind, rule, keep, place, seed, lr, steps, n_train, n_test, fol
         home = development(path, view) if kind == 'tune' else path
         train, test = sounds(home, kind, 'train', n_train, seed, left_out), sounds(home, kind, 'test', n_test, 0, left_out)
     torch.manual_seed(seed)
-    model = add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32))
+    model = add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.))
     select(model, rule, keep, place, load_base() if minds(rule) else None, calibration(model, train))
     start = time.time()
     finetune(model, train, SpeechCollator(model.processor, model.num_audio_tokens, TUNE_AUGMENT), steps=steps, batch_size=BATCH, lr=lr, seed=seed, desc=f'{kind} {rule} {place} seed {seed} lr {lr:g}')
@@ -221,7 +221,7 @@ def timing(file, path, rounds=11):
         ready, seconds, rng, original = {}, {c: dict(forward=[], step=[]) for c in every}, random.Random(0), load_base()
         batches = calibration(original, train)
         for rule, place, keep in every:
-            model = select(add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32)), rule, keep, place, original, batches)
+            model = select(add_lora(load_base(quantize=NF4Config()), LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.)), rule, keep, place, original, batches)
             ready[rule, place, keep] = model.train(), SpeechCollator(model.processor, model.num_audio_tokens)(train[-BATCH:])
         for i in range(rounds + 1):
             for c in rng.sample(every, len(every)):

@@ -66,7 +66,7 @@ def adapted(arm):
     if arm in LEVELS:
         for layer in layers_to_quantize(model, NF4Config()).values(): layer.weight.data = rounded(layer.weight, LEVELS[arm])
     if arm == 'full': model.requires_grad_(True); model.encoder.embed_positions.requires_grad_(False)
-    else: add_lora(model, LoRAConfig(r=16, lora_alpha=32))
+    else: add_lora(model, LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.))
     return model, size
 
 

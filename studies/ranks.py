@@ -96,7 +96,7 @@ def adapted(arm, budget, seed, train, steps):
     else:
         by = dict(rslora='uniform', hand='uniform', eva='activations').get(arm, arm)
         chosen = allocate_ranks(model, batches, budget, by=by, per='rank' if arm == 'eva' else 'parameter', shares=HAND if arm == 'hand' else None, original=load_base() if by == 'quantization' else None)
-        config, ranks = chosen.config(), chosen.ranks
+        config, ranks = chosen.config(LoRAConfig(lora_dropout=0.)), chosen.ranks
         if arm == 'rslora': config = dataclasses.replace(config, use_rslora=True, alpha_pattern={}, lora_alpha=16)
         trained = with_eva(model, chosen, batches) if arm == 'eva' else add_lora(model, config)
     return trained, after, model, ranks, time.time() - start

@@ -72,7 +72,7 @@ def make(arm, seed, r, pattern=None):
     "The 4-bit base with the adapters of an arm, their scaling 2 (rslora: 2 √r)"
     model, alphas = load_base(quantize=NF4Config()), {n: 2 * more for n, more in (pattern or {}).items()} if arm != 'rslora' else {}
     torch.manual_seed(seed)
-    config = LoRAConfig(r=r, lora_alpha=2 * r, use_rslora=arm == 'rslora', rank_pattern=pattern or {}, alpha_pattern=alphas)
+    config = LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0., use_rslora=arm == 'rslora', rank_pattern=pattern or {}, alpha_pattern=alphas)
     return add_lora(model, config) if ARMS[arm] is None else add_temporal_lora(model, config, follows(arm, r))
 
 

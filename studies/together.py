@@ -57,12 +57,12 @@ def size(parts, config): return count_parameters(adapted(parts, config))['traina
 
 def within(parts, batches):
     "A config with no more parameters than plain's, and as many of them as it can have"
-    plain = LoRAConfig(r=R, lora_alpha=2 * R)
+    plain = LoRAConfig(r=R, lora_alpha=2 * R, lora_dropout=0.)
     wanted = size((), plain)
     if 'ranks' in parts:
         budget = wanted
         while True: # a gate costs as much for a rank wherever it is, nearly: once or twice will do
-            config = allocate_ranks(load_base(quantize=NF4Config()), batches, budget, unit='parameters', config=plain).config()
+            config = allocate_ranks(load_base(quantize=NF4Config()), batches, budget, unit='parameters', config=plain).config(plain)
             if (over := size(parts, config) - wanted) <= 0: return config
             budget -= over
     over, pattern = size(parts, plain) - wanted, {}

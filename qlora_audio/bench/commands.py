@@ -37,7 +37,7 @@ def _bitsandbytes():
 
 def _show_paging(args):
     "A line for each budget"
-    adapted = add_lora(load_base(), LoRAConfig(r=64))
+    adapted = add_lora(load_base(), LoRAConfig(r=64, lora_alpha=16, lora_dropout=0.))
     shapes = [tuple(p.shape) for p in adapted.parameters() if p.requires_grad]
     for r in bench_paging(shapes, steps=args.repeat):
         share = r['budget']

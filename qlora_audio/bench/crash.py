@@ -49,7 +49,7 @@ def crash_run(
     "The run that is killed: a small 4-bit model with adapters and dropout, a checkpoint every second step"
     torch.set_num_threads(1)
     set_seed(0)
-    model = add_lora(quantize_model(SignClassifier()), LoRAConfig(r=4, lora_dropout=0.1))
+    model = add_lora(quantize_model(SignClassifier()), LoRAConfig(r=4, lora_dropout=0.1, lora_alpha=16))
     args = QLoRAArguments(folder, max_steps=steps, save_steps=2, batch_size=8, learning_rate=1e-2, weight_decay=0.,
                           use_cpu=True, logging_strategy='no')
     trainer = QLoRATrainer(model, args, [dict(number=i) for i in range(100)], collator=sign_batch)

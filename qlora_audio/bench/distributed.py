@@ -44,7 +44,7 @@ def check_model(
     sizes = dict(vocab_size=32, initializer_range=.1, hidden_size=64, intermediate_size=192, num_hidden_layers=3,
                  num_attention_heads=4, num_key_value_heads=2, use_cache=False)
     model = LlamaForCausalLM(LlamaConfig(**sizes | config))
-    return add_lora(quantize_model(model, NF4Config()), LoRAConfig(r=4))
+    return add_lora(quantize_model(model, NF4Config()), LoRAConfig(r=4, lora_alpha=16, lora_dropout=0.))
 
 def check_examples(
     n:int,

@@ -4,21 +4,22 @@
 
 # %% auto #0
 __all__ = ['WRAPS', 'PARTS', 'reason', 'free', 'timed', 'in_turns', 'middle', 'show', 'config', 'joined', 'models',
-           'layer_shapes', 'random_parameter', 'materialize', 'nf4_of_bitsandbytes', 'adapted', 'Contender', 'batch_of',
-           'machine_part', 'about', 'kernel_calls', 'kernels_part', 'agree', 'layers_of', 'way_calls', 'product_part',
-           'peak_bytes', 'step_part', 'generate_part', 'Limit', 'limits_part', 'paging_part', 'adapt_one', 'adapt_part',
-           'bench_gpu']
+           'quantized_names', 'layer_shapes', 'random_parameter', 'materialize', 'nf4_of_bitsandbytes', 'adapted',
+           'Contender', 'batch_of', 'machine_part', 'about', 'kernel_calls', 'kernels_part', 'agree', 'layers_of',
+           'way_calls', 'product_part', 'peak_bytes', 'step_part', 'generate_part', 'Limit', 'limits_part',
+           'paging_part', 'adapt_one', 'adapt_part', 'bench_gpu']
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #eddf2143
-import copy, datetime, gc, importlib.metadata, math, platform, statistics, subprocess, time, warnings
+import copy, datetime, functools, gc, importlib.metadata, math, platform, statistics, subprocess, time, warnings
 from collections.abc import Callable
+from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from transformers import CONFIG_MAPPING, PreTrainedModel
 from ..errors import UserError
 from ..bits.double_quant import AbsmaxState, dequantize_nested
-from ..bits.linear import NF4Linear, product_restored, workspace
+from ..bits.linear import NF4Linear, product_dequantized, workspace
 from ..bits.nf4 import quantize_nf4
 from ..adapters.lora import LoRALinear
 from ..adapters.targets import add_lora, LoRAConfig
@@ -27,13 +28,16 @@ from ..models.audio_text import AudioTextConfig, SpeechCollator
 from ..models.quantize import NF4Config, quantization_plan
 from ..training.loop import evaluate
 from ..training.optim import PagedAdamW
-from ..tools import trace as memory
 from ..tools.base import load_base
+from ..tools.plan import CUDA_OVERHEAD, known_config, largest, plan, spell, units_of, whisper_config
+from ..tools.trace import Live, checkpoint, copied_bytes, listener, skeleton
+from .memory import held
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #8d495920
 def reason(e:Exception) -> str:
     "Why a line has no number"
-    return 'out of memory' if isinstance(e, torch.OutOfMemoryError) else ' '.join(f'{type(e).__name__}: {e}'.split())[:110]
+    if isinstance(e, torch.OutOfMemoryError): return 'out of memory'
+    return ' '.join(f'{type(e).__name__}: {e}'.split())[:110]
 
 def free(device):
     "Give back what nobody refers to any more"
@@ -43,10 +47,14 @@ def free(device):
 def timed(call, device) -> float: # milliseconds
     "One call"
     if device.type != 'cuda':
-        start = time.perf_counter(); call()
+        start = time.perf_counter()
+        call()
         return 1e3 * (time.perf_counter() - start)
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record(); call(); end.record(); end.synchronize()
+    start.record()
+    call()
+    end.record()
+    end.synchronize()
     return start.elapsed_time(end)
 
 def in_turns(
@@ -84,18 +92,24 @@ def show(
 ):
     "A line for each name"
     for name, t in times.items():
-        if isinstance(t, str): say(f'  {name:34} {t}'); continue
+        if isinstance(t, str):
+            say(f'  {name:34} {t}')
+            continue
         mid, low, high = middle(t)
         unit, scale = ('ms', 1) if mid >= 10 else ('µs', 1e3)
         ratio = ''
-        if isinstance(times.get(base), list) and name != base: ratio = '{:.2f} × ({:.2f}-{:.2f})'.format(*middle(b / a for a, b in zip(t, times[base])))
-        say(f'  {name:34} {mid * scale:9.1f} {unit} ({low * scale:.1f}-{high * scale:.1f})'.ljust(66) + f'{ratio:24}{more(name, mid)}'.rstrip())
+        if isinstance(times.get(base), list) and name != base:
+            ratio = '{:.2f} × ({:.2f}-{:.2f})'.format(*middle(b / a for a, b in zip(t, times[base])))
+        took = f'  {name:34} {mid * scale:9.1f} {unit} ({low * scale:.1f}-{high * scale:.1f})'
+        say(took.ljust(66) + f'{ratio:24}{more(name, mid)}'.rstrip())
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #1dc397e0
 def config(model_type:str, hidden:int, inner:int, layers:int, heads:int, kv:int, vocab:int, **more):
     "A decoder's"
-    return CONFIG_MAPPING[model_type](hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv, head_dim=128 if vocab > 10000 else hidden // heads,
-                                      vocab_size=vocab, max_position_embeddings=8192, **more)
+    return CONFIG_MAPPING[model_type](
+        hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=kv, head_dim=128 if vocab > 10000 else hidden // heads, vocab_size=vocab,
+        max_position_embeddings=8192, **more)
 
 def joined(encoder, decoder) -> AudioTextConfig:
     "An encoder, a projector that joins four frames, a decoder"
@@ -104,26 +118,39 @@ def joined(encoder, decoder) -> AudioTextConfig:
 def models(tiny:bool) -> dict: # name → config of an `AudioTextModel`
     "What is measured"
     if tiny:
-        small = memory.whisper_config(64, 2, 1, 2, 80, 51865)
-        return {'tiny': joined(CONFIG_MAPPING[small['model_type']](**{k: v for k, v in small.items() if k != 'model_type'}), config('qwen3', 64, 128, 2, 2, 1, 512, tie_word_embeddings=True))}
-    decoders = {'Qwen3-0.6B': config('qwen3', 1024, 3072, 28, 16, 8, 151936, tie_word_embeddings=True), 'Qwen3-4B': config('qwen3', 2560, 9728, 36, 32, 8, 151936, tie_word_embeddings=True),
-                'Qwen3-8B': config('qwen3', 4096, 12288, 36, 32, 8, 151936), 'Llama-3-8B': config('llama', 4096, 14336, 32, 32, 8, 128256, rope_parameters=dict(rope_type='default', rope_theta=500000.))}
-    return {f'Whisper-large-v3 + {name}': joined(memory.known_config('openai/whisper-large-v3'), decoder) for name, decoder in decoders.items()}
+        small = whisper_config(64, 2, 1, 2, 80, 51865)
+        encoder = CONFIG_MAPPING[small.pop('model_type')](**small)
+        return {'tiny': joined(encoder, config('qwen3', 64, 128, 2, 2, 1, 512, tie_word_embeddings=True))}
+    rope = dict(rope_type='default', rope_theta=500000.)
+    decoders = {
+        'Qwen3-0.6B': config('qwen3', 1024, 3072, 28, 16, 8, 151936, tie_word_embeddings=True),
+        'Qwen3-4B': config('qwen3', 2560, 9728, 36, 32, 8, 151936, tie_word_embeddings=True),
+        'Qwen3-8B': config('qwen3', 4096, 12288, 36, 32, 8, 151936),
+        'Llama-3-8B': config('llama', 4096, 14336, 32, 32, 8, 128256, rope_parameters=rope)}
+    encoder = known_config('openai/whisper-large-v3')
+    return {f'Whisper-large-v3 + {name}': joined(encoder, decoder) for name, decoder in decoders.items()}
+
+def quantized_names(model:nn.Module) -> list: # of str
+    "Layers that are put into 4 bits"
+    return [n for n, settings in quantization_plan(model, NF4Config()).items() if isinstance(settings, dict)]
 
 def layer_shapes(tiny:bool) -> dict: # (out_features, in_features) → the parts of models that have it
     "Every shape of a layer that is put into 4 bits"
     found = {}
     for name, c in models(tiny).items():
-        model = memory.skeleton(c)
-        for layer, settings in quantization_plan(model, NF4Config()).items():
+        model = skeleton(c)
+        for layer in quantized_names(model):
+            if layer.startswith('fusion'): continue
             part = name.split(' + ')[0 if layer.startswith('encoder') else -1]
-            if isinstance(settings, dict) and not layer.startswith('fusion'): found.setdefault(tuple(model.get_submodule(layer).weight.shape), {})[part] = 1
+            found.setdefault(tuple(model.get_submodule(layer).weight.shape), {})[part] = 1
     return {shape: list(parts) for shape, parts in sorted(found.items(), key=lambda f: f[0][0] * f[0][1])}
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #e3487409
 def random_parameter(p:Tensor, name:str, device) -> nn.Parameter:
     "As a fresh model has them: norms at one, biases at zero, the rest small"
-    if p.dim() == 1: return nn.Parameter((torch.ones if name.endswith('weight') else torch.zeros)(p.shape, dtype=p.dtype, device=device), False)
+    if p.dim() == 1:
+        make = torch.ones if name.endswith('weight') else torch.zeros
+        return nn.Parameter(make(p.shape, dtype=p.dtype, device=device), False)
     return nn.Parameter(torch.empty(p.shape, dtype=p.dtype, device=device).normal_(0, .02), False)
 
 def materialize(
@@ -152,18 +179,25 @@ def materialize(
 # %% ../../nbs/9_proofs/54_gpu.ipynb #f54e272c
 def nf4_of_bitsandbytes(layer:nn.Linear, device) -> nn.Module:
     "Their layer around the same weight"
-    import bitsandbytes as bnb
-    new = bnb.nn.Linear4bit(layer.in_features, layer.out_features, layer.bias is not None, compute_dtype=layer.weight.dtype, compress_statistics=True, quant_type='nf4', device='meta')
-    new.weight, new.bias = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, compress_statistics=True, quant_type='nf4'), layer.bias
+    import bitsandbytes as bnb # optional: it is what the package is compared with
+    how = dict(compress_statistics=True, quant_type='nf4')
+    has_bias = layer.bias is not None
+    new = bnb.nn.Linear4bit(
+        layer.in_features, layer.out_features, has_bias, compute_dtype=layer.weight.dtype, device='meta', **how)
+    new.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, **how)
+    new.bias = layer.bias
     if layer.out_features % 32: new.support_avx512bf16_for_cpu = False # its fast way on a CPU refuses such widths
     return new.to(device)
 
-WRAPS = dict(ours=lambda layer, device: NF4Linear.from_linear(layer), theirs=nf4_of_bitsandbytes) | {'16 bits': lambda layer, device: layer}
+WRAPS = { # kind → (layer, device) → what takes its place
+    'ours': lambda layer, device: NF4Linear.from_linear(layer),
+    'theirs': nf4_of_bitsandbytes,
+    '16 bits': lambda layer, device: layer}
 
 def adapted(kind:str, model:nn.Module, names:list, r:int) -> nn.Module:
     "With adapters on the named layers"
-    if kind == 'ours': return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names))
-    import peft
+    if kind == 'ours': return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0., target_modules=names))
+    import peft # optional: it is what the package is compared with
     if kind == 'theirs': model.is_loaded_in_4bit = True
     return peft.get_peft_model(model, peft.LoraConfig(r=r, lora_alpha=2 * r, target_modules=names))
 
@@ -171,27 +205,31 @@ class Contender:
     "A model of one kind, its trained parameters, and a training step on a batch"
     def __init__(self, kind, config, device, dtype=torch.bfloat16, r=16, checkpointing=True):
         torch.manual_seed(0)
-        model = memory.skeleton(config, dtype)
-        names = [n for n, settings in quantization_plan(model, NF4Config()).items() if isinstance(settings, dict)]
-        self.model = materialize(model, lambda name, layer: WRAPS[kind](layer, device), set(names), device).train() # generates; adapters are put into it
+        model = skeleton(config, dtype)
+        names = quantized_names(model)
+        def wrap(name, layer): return WRAPS[kind](layer, device)
+        self.model = materialize(model, wrap, set(names), device).train() # generates; adapters are put into it
         with warnings.catch_warnings():
             warnings.simplefilter('ignore') # peft's of names, and ours of layers of several modalities
             self.trained = adapted(kind, self.model, names, r).train()
-        if checkpointing: memory.checkpoint(self.model)
+        if checkpointing: checkpoint(self.model)
         self.parameters = [p for p in self.trained.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-5)
         self.device = device
 
     def step(self, batch):
         self.trained(**batch).loss.backward()
-        self.optimizer.step(); self.optimizer.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
-    def tensors(self): return [*self.trained.parameters(), *self.trained.buffers(), *(t for s in self.optimizer.state.values() for t in s.values())]
+    def tensors(self):
+        states = [t for s in self.optimizer.state.values() for t in s.values()]
+        return [*self.trained.parameters(), *self.trained.buffers(), *states]
 
 def batch_of(config, recordings:int, seconds:float, text:int, device, dtype=torch.bfloat16) -> dict:
     "Random sound, and words to predict"
-    model = memory.skeleton(config, dtype)
-    made = memory.listener(config).batch(model, recordings, memory.units_of(config, seconds, None), text)
+    model = skeleton(config, dtype)
+    made = listener(config).batch(model, recordings, units_of(config, seconds, None), text)
     return {k: (torch.randn(v.shape, dtype=v.dtype) if v.is_meta else v).to(device) for k, v in made.items()}
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #2fe7b94a
@@ -201,8 +239,16 @@ def machine_part(tiny, device, repeat, say, **_):
     x, y = (torch.empty(n, dtype=torch.uint8, device=device) for _ in range(2))
     a = torch.randn(width, width, device=device, dtype=torch.bfloat16)
     calls = {f'copy of {n / 1e6:.0f} MB': lambda: y.copy_(x), f'product of {width} × {width}': lambda: a @ a}
-    rate = lambda name, ms: f'{2 * n / ms / 1e6:.1f} GB/s' if name.startswith('copy') else f'{2 * width**3 / ms / 1e9:.3g} TFLOP/s'
+    def rate(name, ms):
+        if name.startswith('copy'): return f'{2 * n / ms / 1e6:.1f} GB/s'
+        return f'{2 * width**3 / ms / 1e9:.3g} TFLOP/s'
     show(in_turns(calls, device, repeat), '', say, rate)
+
+def _driver() -> str:
+    "Version of NVIDIA's driver"
+    command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
+    asked = subprocess.run(command, capture_output=True, text=True)
+    return asked.stdout.split()[0] if asked.returncode == 0 and asked.stdout.split() else 'unknown'
 
 def about(device) -> str: # one line
     "Device, driver and versions, which belong to every number"
@@ -211,30 +257,62 @@ def about(device) -> str: # one line
         except importlib.metadata.PackageNotFoundError: return 'missing'
     name, driver = platform.processor() or platform.machine(), ''
     if device.type == 'cuda':
-        name = f'{torch.cuda.get_device_name(device)}, {torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GB'
-        asked = subprocess.run(['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader'], capture_output=True, text=True)
-        driver = f', driver {asked.stdout.split()[0] if asked.returncode == 0 and asked.stdout.split() else "unknown"}, CUDA {torch.version.cuda}'
-    return f'{datetime.date.today()}, {name}{driver}, ' + ', '.join(f'{p} {version(p)}' for p in ('qlora_audio', 'torch', 'triton', 'transformers', 'bitsandbytes', 'peft'))
+        size = torch.cuda.get_device_properties(device).total_memory / 2**30
+        name = f'{torch.cuda.get_device_name(device)}, {size:.0f} GB'
+        driver = f', driver {_driver()}, CUDA {torch.version.cuda}'
+    packages = ('qlora_audio', 'torch', 'triton', 'transformers', 'bitsandbytes', 'peft')
+    return f'{datetime.date.today()}, {name}{driver}, ' + ', '.join(f'{p} {version(p)}' for p in packages)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #c40a1c43
+class _Quantized:
+    "A weight of one shape: quantized by bitsandbytes, the same tensors for our functions, and our layer around it"
+    def __init__(self, shape, device):
+        import bitsandbytes as bnb # optional: it is what the package is compared with
+        self.bnb, self.shape, self.device = bnb.functional, shape, device
+        self.matmul_4bit = bnb.matmul_4bit
+        self.weight = torch.randn(shape, device=device, dtype=torch.bfloat16)
+        how = dict(blocksize=64, compress_statistics=True, quant_type='nf4')
+        self.packed, self.theirs = self.bnb.quantize_4bit(self.weight, **how)
+        nested = self.theirs.state2
+        self.state = AbsmaxState(self.theirs.absmax, nested.absmax, self.theirs.offset, nested.blocksize)
+        linear = nn.Linear(*shape[::-1], bias=False, device='meta')
+        linear.weight = nn.Parameter(self.weight, False)
+        self.layer = NF4Linear.from_linear(linear)
+
+    @property
+    def stored(self) -> int: # bytes
+        return sum(t.nbytes for t in (self.packed, self.state.codes, self.state.scales, self.state.offset))
+
+def _both_ways(w:_Quantized) -> dict: # title → {name: (call, bytes that it has to move)}
+    "Restore and quantize"
+    n = math.prod(w.shape)
+    target = torch.empty_like(w.weight)
+    def theirs_quantized(): return w.bnb.quantize_4bit(w.weight, blocksize=64, quant_type='nf4')
+    def restored(): return dequantize_nested(w.packed, w.state, w.shape, torch.bfloat16)
+    restore = {
+        'copy of the weight in 16 bits': (lambda: target.copy_(w.weight), 4 * n),
+        'bitsandbytes': (lambda: w.bnb.dequantize_4bit(w.packed, w.theirs), w.stored + 2 * n),
+        'ours': (restored, w.stored + 2 * n)}
+    quantize = {
+        'bitsandbytes': (theirs_quantized, 2.5625 * n), 'ours': (lambda: quantize_nf4(w.weight), 2.5625 * n)}
+    return dict(restore=restore, quantize=quantize)
+
+def _multiply_calls(w:_Quantized, m:int) -> dict: # name → (call, bytes that it has to move)
+    "Products with m vectors"
+    x = torch.randn(m, w.shape[1], device=w.device, dtype=torch.bfloat16)
+    return {
+        'never quantized': (lambda: F.linear(x, w.weight), 2 * math.prod(w.shape)),
+        'bitsandbytes': (lambda: w.matmul_4bit(x, w.packed.t(), quant_state=w.theirs), w.stored),
+        'ours': (lambda: w.layer(x), w.stored)}
+
 def kernel_calls(shape, device) -> dict: # title → {name: (call, bytes that it has to move)}
     "What is compared on a weight of one shape"
-    import bitsandbytes as bnb
-    weight, n = torch.randn(shape, device=device, dtype=torch.bfloat16), shape[0] * shape[1]
-    packed, theirs = bnb.functional.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type='nf4')
-    state, target = AbsmaxState(theirs.absmax, theirs.state2.absmax, theirs.offset, theirs.state2.blocksize), torch.empty_like(weight)
-    linear = nn.Linear(*shape[::-1], bias=False, device='meta')
-    linear.weight = nn.Parameter(weight, False)
-    layer = NF4Linear.from_linear(linear)
-    stored = sum(t.numel() * t.element_size() for t in (packed, state.codes, state.scales, state.offset))
-    groups = {'restore': {'copy of the weight in 16 bits': (lambda: target.copy_(weight), 4 * n), 'bitsandbytes': (lambda: bnb.functional.dequantize_4bit(packed, theirs), stored + 2 * n),
-                          'ours': (lambda: dequantize_nested(packed, state, shape, torch.bfloat16), stored + 2 * n)},
-              'quantize': {'bitsandbytes': (lambda: bnb.functional.quantize_4bit(weight, blocksize=64, quant_type='nf4'), 2.5625 * n), 'ours': (lambda: quantize_nf4(weight), 2.5625 * n)}}
-    for m in (1, 2, 4, 8, 16):
-        x = torch.randn(m, shape[1], device=device, dtype=torch.bfloat16)
-        groups[f'multiply {m} vector{"s" * (m > 1)}'] = {'never quantized': (lambda x=x: F.linear(x, weight), 2 * n), 'bitsandbytes': (lambda x=x: bnb.matmul_4bit(x, packed.t(), quant_state=theirs), stored), 'ours': (lambda x=x: layer(x), stored)}
+    w = _Quantized(shape, device)
+    groups = _both_ways(w)
+    for m in (1, 2, 4, 8, 16): groups[f'multiply {m} vector{"s" * (m > 1)}'] = _multiply_calls(w, m)
     return groups
 
+# %% ../../nbs/9_proofs/54_gpu.ipynb #d476c9a3
 def kernels_part(tiny, device, repeat, say, **_):
     "Restore, quantize and multiply a few vectors, for every shape"
     for shape, parts in layer_shapes(tiny).items():
@@ -246,41 +324,73 @@ def kernels_part(tiny, device, repeat, say, **_):
                 times = in_turns({name: call for name, (call, _) in group.items()}, device, repeat, flush=True)
                 show(times, 'bitsandbytes', say, lambda name, ms: f'{group[name][1] / ms / 1e6:.1f} GB/s')
             agree(groups, say)
-        del groups; free(device)
+        del groups
+        free(device)
 
 def agree(groups, say):
     "Whether both restore and quantize to the same bits"
-    for title, flat in (('restore', lambda t: [t]), ('quantize', lambda t: [t[0].flatten(), getattr(t[1], 'absmax', t[1])])):
-        try: mine, other = (flat(groups[title][name][0]()) for name in ('ours', 'bitsandbytes'))
-        except Exception as e: say(f' {title}: {reason(e)}'); continue
-        differ = sum((a.contiguous().view(torch.uint8).flatten() != b.contiguous().view(torch.uint8).flatten()).sum().item() for a, b in zip(mine, other))
+    def as_bytes(t): return t.contiguous().view(torch.uint8).flatten()
+    def parts_of(result): # a weight; or codes and scales
+        if isinstance(result, Tensor): return [result]
+        return [result[0].flatten(), getattr(result[1], 'absmax', result[1])]
+    for title in ('restore', 'quantize'):
+        try: mine, other = (parts_of(groups[title][name][0]()) for name in ('ours', 'bitsandbytes'))
+        except Exception as e:
+            say(f' {title}: {reason(e)}')
+            continue
+        differ = sum((as_bytes(a) != as_bytes(b)).sum().item() for a, b in zip(mine, other))
         say(f' {title}: {f"{differ:,} bytes differ from bitsandbytes" if differ else "the same bits as bitsandbytes"}')
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #78c33cf6
 def layers_of(shape, device, r=16) -> dict: # name → layer with an adapter
     "The same weight four times"
     plain = nn.Linear(*shape[::-1], bias=False, device=device, dtype=torch.bfloat16)
+    def layer_with_adapter(kind):
+        model = nn.ModuleDict(dict(layer=WRAPS[kind](copy.deepcopy(plain), device)))
+        modules = adapted(kind, model, ['layer'], r).train().named_modules()
+        return next(m for n, m in modules if n.endswith('layer') and hasattr(m, 'lora_A'))
     made = {}
-    for kind, wrap in WRAPS.items():
-        try: made[kind] = adapted(kind, nn.ModuleDict(dict(layer=wrap(copy.deepcopy(plain), device))), ['layer'], r).train()
+    for kind in WRAPS:
+        try: made[kind] = layer_with_adapter(kind)
         except Exception as e: made[kind] = reason(e)
-    return {k: m if isinstance(m, str) else next(l for n, l in m.named_modules() if n.endswith('layer') and hasattr(l, 'lora_A')) for k, m in made.items()}
+    return made
 
 def way_calls(layer:LoRALinear, x:Tensor, grad:Tensor) -> dict: # title → {way: call}
     "Each way of the table by itself"
-    from qlora_audio.bits.kernels_cuda import matvec_triton
+    from qlora_audio.bits.kernels_cuda import matvec_triton # Triton is optional, and these modules need it
     from qlora_audio.bits.matmul_cuda import TILES, product_triton
     base, a, b = layer.base_layer, layer.lora_A.weight.to(x.dtype), layer.lora_B.weight
-    stored, shape, low, of_low = (base.weight, base.absmax, base.nested_absmax, base.nested_offset), (base.out_features, base.in_features), x @ a.T, grad @ b.to(x.dtype)
-    groups = {}
-    for title, back, given, h, factor in (('forward', False, x, low, b), ('back', True, grad, of_low, a)):
-        calls = {'restored first': lambda given=given, h=h, factor=factor, back=back: product_restored(given, stored, None, h, factor, None, 2., shape, 64, back)}
-        if not back and len(x) <= 16: calls['vectors at once'] = lambda: matvec_triton(x, *stored, shape[0], low=low, factor=b, scaling=2.)
-        calls |= {f'tiles of {t} tokens': lambda t=t, given=given, h=h, factor=factor, back=back: product_triton(given, *stored, *shape, 64, back, low=h, factor=factor, scaling=2., tokens=t) for t in TILES}
-        groups[f'ways {title}'] = calls
-    return groups
+    stored = base.weight, base.absmax, base.nested_absmax, base.nested_offset
+    shape = base.out_features, base.in_features
+    def ways(given, low, factor, back):
+        def restored_first(): return product_dequantized(given, stored, None, low, factor, None, 2., shape, 64, back)
+        def by_tiles(tokens):
+            return lambda: product_triton(
+                given, *stored, *shape, 64, back, low=low, factor=factor, scaling=2., tokens=tokens)
+        def at_once(): return matvec_triton(x, *stored, shape[0], low=low, factor=b, scaling=2.)
+        calls = {'restored first': restored_first}
+        if not back and len(x) <= 16: calls['vectors at once'] = at_once
+        return calls | {f'tiles of {t} tokens': by_tiles(t) for t in TILES}
+    return {'ways forward': ways(x, x @ a.T, b, False), 'ways back': ways(grad, grad @ b.to(x.dtype), a, True)}
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #97c95161
+def _forward_and_back(layer, x:Tensor, grad:Tensor|None):
+    "One pass; back too if there is a gradient"
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    if grad is not None: y.backward(grad)
+
+def _time_layers(layers:dict, x:Tensor, grad:Tensor, device, repeat, say):
+    "Forward, then forward and back, of all kinds"
+    flop = 2 * len(x) * x.shape[1] * grad.shape[1] # of one product
+    for title, given, products in (('forward', None, 1), ('forward and back', grad, 3)):
+        say(f' {title}')
+        calls = {}
+        for kind, layer in layers.items():
+            calls[kind] = layer if isinstance(layer, str) else functools.partial(_forward_and_back, layer, x, given)
+        times = in_turns(calls, device, repeat, flush=True)
+        show(times, 'theirs', say, lambda name, ms: f'{products * flop / ms / 1e9:.3g} TFLOP/s')
+
 def product_part(tiny, device, repeat, say, **_):
     "A layer with its adapter, forward and back, for every shape and numbers of tokens"
     for shape, parts in layer_shapes(tiny).items():
@@ -288,19 +398,16 @@ def product_part(tiny, device, repeat, say, **_):
         for tokens in (8, 64) if tiny else (16, 64, 256, 1024, 4096):
             say(f'{shape[0]} × {shape[1]}, {tokens} tokens: {", ".join(parts)}')
             x, grad = (torch.randn(tokens, n, device=device, dtype=torch.bfloat16) for n in shape[::-1])
-            def both(layer, back):
-                z = x.detach().requires_grad_()
-                y = layer(z)
-                if back: y.backward(grad)
-            for title, back in (('forward', False), ('forward and back', True)):
-                say(f' {title}')
-                show(in_turns({k: l if isinstance(l, str) else lambda l=l: both(l, back) for k, l in layers.items()}, device, repeat, flush=True), 'theirs', say, lambda name, ms: f'{(3 if back else 1) * 2 * tokens * math.prod(shape) / ms / 1e9:.3g} TFLOP/s')
-            if device.type != 'cuda': say(' ways of the table: kernels need a GPU'); continue
+            _time_layers(layers, x, grad, device, repeat, say)
+            if device.type != 'cuda':
+                say(' ways of the table: kernels need a GPU')
+                continue
             with torch.no_grad():
                 for title, calls in way_calls(layers['ours'], x, grad).items():
                     say(f' {title}')
                     show(in_turns(calls, device, repeat, flush=True), 'restored first', say)
-        del layers; free(device)
+        del layers
+        free(device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #d6352bea
 def peak_bytes(contender, batch) -> int:
@@ -312,12 +419,27 @@ def peak_bytes(contender, batch) -> int:
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         contender.step(batch)
-        return memory.held(there) + torch.cuda.max_memory_allocated() - before
+        return held(there) + torch.cuda.max_memory_allocated() - before
     workspace.release()
-    counted = memory.Live()
+    counted = Live(inside=copied_bytes)
     for t in there: counted.note(t)
     with counted: contender.step(batch)
     return max(map(sum, counted.timeline))
+
+def _contenders(c, batch, device, checkpointing) -> tuple: # kind → step or reason, kind → peak bytes
+    "One of each kind that can take a step"
+    calls, peaks = {}, {}
+    for kind in ('theirs', 'ours', '16 bits'):
+        contender = None
+        try:
+            contender = Contender(kind, c, device, checkpointing=checkpointing)
+            peaks[kind] = peak_bytes(contender, batch)
+            calls[kind] = functools.partial(contender.step, batch)
+        except Exception as e:
+            calls[kind] = reason(e)
+            contender = None
+            free(device)
+    return calls, peaks
 
 def step_part(tiny, device, repeat, say, **_):
     "A training step of encoder, fusion and decoder: time and peak memory"
@@ -325,51 +447,74 @@ def step_part(tiny, device, repeat, say, **_):
         batch = batch_of(c, 2 if tiny else 4, 1 if tiny else 10, 8 if tiny else 64, device)
         for checkpointing in (True, False):
             say(f'{name}, {len(batch["labels"])} recordings, checkpointing {"on" if checkpointing else "off"}')
-            calls, peaks, kept = {}, {}, {}
-            for kind in ('theirs', 'ours', '16 bits'):
-                try:
-                    kept[kind] = Contender(kind, c, device, checkpointing=checkpointing)
-                    peaks[kind] = peak_bytes(kept[kind], batch)
-                    calls[kind] = lambda k=kept[kind]: k.step(batch)
-                except Exception as e: calls[kind] = reason(e); kept.pop(kind, None); free(device)
+            calls, peaks = _contenders(c, batch, device, checkpointing)
+            def memory_of(kind, ms):
+                beside = kind == 'ours' and 'theirs' in peaks
+                share = f', {peaks[kind] / peaks["theirs"]:.2f} of theirs' if beside else ''
+                return f'{peaks[kind] / 1e6:.0f} MB{share}'
             times = in_turns(calls, device, repeat)
-            show(times, 'theirs', say, lambda kind, ms: f'{peaks[kind] / 1e6:.0f} MB' + (f', {peaks[kind] / peaks["theirs"]:.2f} of theirs' if kind == 'ours' and 'theirs' in peaks else ''))
-            if all(isinstance(times[k], list) for k in ('ours', '16 bits')): say('  ours takes {:.2f} ({:.2f}-{:.2f}) times as long as 16 bits'.format(*middle(a / b for a, b in zip(times['ours'], times['16 bits']))))
-            del calls, kept; free(device)
+            show(times, 'theirs', say, memory_of)
+            if all(isinstance(times[k], list) for k in ('ours', '16 bits')):
+                ratio = middle(a / b for a, b in zip(times['ours'], times['16 bits']))
+                say('  ours takes {:.2f} ({:.2f}-{:.2f}) times as long as 16 bits'.format(*ratio))
+            del calls
+            free(device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #150b885c
+def _write(contender:Contender, ids:Tensor, new:int, **how):
+    "So many new tokens"
+    out = contender.model.decoder.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False,
+        eos_token_id=None, pad_token_id=0, **how)
+    got = out.shape[1] - ids.shape[1]
+    if got != new: raise UserError(f'{got} tokens instead of {new}')
+
+def _writers(c, device) -> dict: # kind → Contender or reason
+    "One of each kind, ready to generate"
+    kept = {}
+    for kind in ('theirs', 'ours', '16 bits'):
+        try:
+            kept[kind] = Contender(kind, c, device, checkpointing=False)
+            kept[kind].model.eval()
+        except Exception as e:
+            kept[kind] = reason(e)
+            free(device)
+    return kept
+
 def generate_part(tiny, device, repeat, say, **_):
     "New tokens a second"
     new, prompt = (4, 4) if tiny else (128, 32)
+    ways = {'': {}, ', static cache, compiled': dict(cache_implementation='static')}
+    if device.type != 'cuda': ways = {'': {}}
     for name, c in models(tiny).items():
-        kept = {}
-        for kind in ('theirs', 'ours', '16 bits'):
-            try:
-                kept[kind] = Contender(kind, c, device, checkpointing=False)
-                kept[kind].model.eval()
-            except Exception as e: kept[kind] = reason(e); free(device)
+        writers = _writers(c, device)
         for batch in (1, 16):
             ids = torch.randint(1, 500, (batch, prompt), device=device)
-            def write(kind, **how):
-                out = kept[kind].model.decoder.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False, eos_token_id=None, pad_token_id=0, **how)
-                if out.shape[1] != prompt + new: raise UserError(f'{out.shape[1] - prompt} tokens instead of {new}')
-            for title, how in (('', {}), (', static cache, compiled', dict(cache_implementation='static')))[:2 if device.type == 'cuda' else 1]:
+            for title, how in ways.items():
                 say(f'{name}, {batch} text{"s" * (batch > 1)}{title}')
-                calls = {k: v if isinstance(v, str) else lambda k=k: write(k, **how) for k, v in kept.items()}
-                with torch.no_grad(): show(in_turns(calls, device, max(3, repeat // 3)), 'theirs', say, lambda kind, ms: f'{batch * new / ms * 1e3:.1f} tokens/s')
-        del kept; free(device)
+                calls = {}
+                for k, w in writers.items():
+                    calls[k] = w if isinstance(w, str) else functools.partial(_write, w, ids, new, **how)
+                with torch.no_grad(): times = in_turns(calls, device, max(3, repeat // 3))
+                show(times, 'theirs', say, lambda kind, ms: f'{batch * new / ms * 1e3:.1f} tokens/s')
+        del writers
+        free(device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #81f0e403
 class Limit:
     "No more than so many bytes, while it lasts"
     def __init__(self, device, size): self.device, self.size = device, size
+
     def share(self, size): torch.cuda.set_per_process_memory_fraction(size, self.device)
+
     def __enter__(self):
         if self.device.type != 'cuda': return self
         total = torch.cuda.get_device_properties(self.device).total_memory
         if self.size > total: raise UserError(f'this GPU has only {total / 2**30:.0f} GB')
-        self.share(max(0, self.size - memory.CUDA_OVERHEAD) / total) # what a context takes outside torch, as the planner assumes
+        outside = CUDA_OVERHEAD # what a context takes outside torch, as the planner assumes
+        self.share(max(0, self.size - outside) / total)
         return self
+
     def __exit__(self, *_):
         if self.device.type == 'cuda': self.share(1.)
 
@@ -380,85 +525,144 @@ class Limit:
             if self.device.type != 'cuda': return peak_bytes(contender, made) <= self.size
             for _ in range(2): contender.step(made)
             return True
-        except torch.OutOfMemoryError: contender.optimizer.zero_grad(); return False
-        finally: made = None; free(self.device)
+        except torch.OutOfMemoryError:
+            contender.optimizer.zero_grad()
+            return False
+        finally:
+            made = None
+            free(self.device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #914b587e
+def _limit_line(name:str, batch:int, long:int) -> str:
+    return f'  {name:44}{batch or "none":>24}{f"{long} s" if long else "none":>16}'
+
+class _Sizes(NamedTuple):
+    "What is tried"
+    seconds:int # of recordings in the largest batch
+    recordings:int # in the batch of the longest
+    text:int # tokens
+    most:int # recordings
+    longest:int # seconds
+
+def _tried_limits(kind:str, c, card:int, sizes:_Sizes, device) -> tuple[int,int]: # recordings, seconds
+    "By bisection, with steps that are run"
+    with Limit(device, card) as limit:
+        contender = Contender(kind, c, device)
+        def fits(n, seconds): return limit.fits(contender, lambda: batch_of(c, n, seconds, sizes.text, device))
+        batch = largest(lambda n: fits(n, sizes.seconds), 1, sizes.most)
+        return batch, largest(lambda s: fits(sizes.recordings, s), 1, sizes.longest)
+
+def _told_limits(c, card:int, sizes:_Sizes, device) -> tuple[int,int]: # recordings, seconds
+    "By the planner"
+    p = plan(c, card / 2**30, seconds=sizes.seconds, text=sizes.text, batch_size=1, device=device.type)
+    long = p.but(batch_size=sizes.recordings).longest_recording()
+    return min(sizes.most, p.largest_batch()), min(sizes.longest, int(long))
+
 def limits_part(tiny, device, repeat, say, **_):
     "The largest batch and the longest recording on cards of 8, 16 and 24 GB, and what was predicted"
-    seconds, recordings, text, most, longest = (1, 2, 8, 8, 3) if tiny else (10, 8, 64, 512, 30)
+    sizes = _Sizes(1, 2, 8, 8, 3) if tiny else _Sizes(10, 8, 64, 512, 30)
     for name, c in models(tiny).items():
         for card in (3 * 2**20,) if tiny else [n * 2**30 for n in (8, 16, 24)]:
-            say(f'{name}, {memory.spell(card)}'.ljust(46) + f'{f"largest batch of {seconds} s":>24}{f"longest of {recordings}":>16}')
-            for kind in ('theirs', 'ours'):
-                try:
-                    with Limit(device, card) as limit:
-                        contender = Contender(kind, c, device)
-                        batch = memory.largest(lambda n: limit.fits(contender, lambda: batch_of(c, n, seconds, text, device)), 1, most)
-                        long = memory.largest(lambda s: limit.fits(contender, lambda: batch_of(c, recordings, s, text, device)), 1, longest)
-                    say(f'  {kind:44}{batch or "none":>24}{f"{long} s" if long else "none":>16}')
+            batch, long = f'largest batch of {sizes.seconds} s', f'longest of {sizes.recordings}'
+            say(f'{name}, {spell(card)}'.ljust(46) + f'{batch:>24}{long:>16}')
+            tries = {k: functools.partial(_tried_limits, k, c, card, sizes, device) for k in ('theirs', 'ours')}
+            tries['the planner, for ours'] = functools.partial(_told_limits, c, card, sizes, device)
+            for kind, limits in tries.items():
+                try: say(_limit_line(kind, *limits()))
                 except Exception as e: say(f'  {kind:44}{reason(e)}')
-                contender = None; free(device)
-            try:
-                plan = memory.plan(c, card / 2**30, seconds=seconds, text=text, batch_size=1, device=device.type)
-                batch, long = min(most, plan.largest_batch()), min(longest, int(plan.but(batch_size=recordings).longest_recording()))
-                say(f'  {"the planner, for ours":44}{batch or "none":>24}{f"{long} s" if long else "none":>16}')
-            except Exception as e: say(f'  {"the planner, for ours":44}{reason(e)}')
+                free(device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #475b7787
+def _adapter_parameters(c, device) -> list: # of nn.Parameter, with gradients
+    "Of rank 64 on every quantized layer"
+    model = skeleton(c)
+    params = []
+    for n in quantized_names(model):
+        n_out, n_in = model.get_submodule(n).weight.shape
+        params += [nn.Parameter(torch.randn(s, device=device)) for s in ((64, n_in), (n_out, 64))]
+    for p in params: p.grad = torch.randn_like(p)
+    return params
+
+def _paged_by_bitsandbytes(params, states:int, device, room:float|None=None) -> tuple: # optimizer, what fills the GPU
+    "Their pages: with room for all states, or for a share of them"
+    import bitsandbytes as bnb # optional: it is what the package is compared with
+    if device.type != 'cuda': raise UserError('bitsandbytes pages states of CUDA parameters only')
+    optimizer = bnb.optim.PagedAdamW32bit(params)
+    optimizer.step() # makes the states
+    if room is None: return optimizer, None
+    free_bytes = torch.cuda.mem_get_info(device)[0] - int(room * states)
+    return optimizer, torch.empty(max(0, free_bytes), dtype=torch.uint8, device=device)
+
+def _paging_ways(params, states:int, page:int, device) -> dict: # name → (() → optimizer, what fills the GPU)
+    "Whole in memory, theirs and ours"
+    def ours(share):
+        budget = None if share == 1 else max(page, int(share * states))
+        return PagedAdamW(params, page_bytes=page, device_budget=budget), None
+    theirs = functools.partial(_paged_by_bitsandbytes, params, states, device)
+    ways = {
+        "torch's AdamW": lambda: (torch.optim.AdamW(params), None), 'bitsandbytes, with room': theirs,
+        'bitsandbytes, room for half': lambda: theirs(.5)}
+    for share in (1, .5, .25, .1, 0):
+        ways[f'ours, {share:.0%}' if share else 'ours, one page'] = functools.partial(ours, share)
+    return ways
+
 def paging_part(tiny, device, repeat, say, **_):
     "An AdamW step on the adapters of a model against the memory that its states may have"
-    model = memory.skeleton(list(models(tiny).values())[-1])
-    names = [n for n, settings in quantization_plan(model, NF4Config()).items() if isinstance(settings, dict)]
-    shapes = [s for n in names for w in [model.get_submodule(n).weight] for s in ((64, w.shape[1]), (w.shape[0], 64))]
-    params = [nn.Parameter(torch.randn(s, device=device)) for s in shapes]
-    for p in params: p.grad = torch.randn_like(p)
-    states, page = 8 * sum(p.numel() for p in params), 2**16 if tiny else 2**20
+    params = _adapter_parameters([*models(tiny).values()][-1], device)
+    states = 8 * sum(p.numel() for p in params)
     say(f'{len(params)} tensors, {states / 1e6:.1f} MB of states')
-    def theirs(room=None):
-        import bitsandbytes as bnb
-        if device.type != 'cuda': raise UserError('bitsandbytes pages states of CUDA parameters only')
-        optimizer = bnb.optim.PagedAdamW32bit(params)
-        optimizer.step() # makes the states
-        filled = torch.empty(max(0, torch.cuda.mem_get_info(device)[0] - int(room * states)), dtype=torch.uint8, device=device) if room is not None else None
-        return optimizer, filled
-    ways = {"torch's AdamW": lambda: (torch.optim.AdamW(params), None), 'bitsandbytes, with room': theirs, 'bitsandbytes, room for half': lambda: theirs(.5)}
-    ways |= {f'ours, {share:.0%}' if share else 'ours, one page': lambda share=share: (PagedAdamW(params, page_bytes=page, device_budget=None if share == 1 else max(page, int(share * states))), None) for share in (1, .5, .25, .1, 0)}
-    base, times = "torch's AdamW", {}
-    for name, make in ways.items(): # one after the other: the memory is the point
-        try:
+    times = {}
+    for name, make in _paging_ways(params, states, 2**16 if tiny else 2**20, device).items():
+        optimizer = filled = None
+        try: # one after the other: the memory is the point
             optimizer, filled = make()
             times |= in_turns({name: optimizer.step}, device, repeat)
             if hasattr(optimizer, 'close'): optimizer.close()
         except Exception as e: times[name] = reason(e)
-        optimizer = filled = None; free(device)
-    show(times, base, say)
+        optimizer = filled = None
+        free(device)
+    show(times, "torch's AdamW", say)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #e0126399
-def adapt_one(kind, train, test, steps, batch_size, device, seed=0) -> dict: # wer before and after, seconds, peak bytes
-    "Adapt the built-in base"
-    torch.manual_seed(seed)
+def _base_of(kind:str, device) -> tuple: # model, the same with adapters
+    "The built-in base in 4 bits of one kind"
     model = load_base().to(device)
-    names = [n for n, settings in quantization_plan(model, NF4Config()).items() if isinstance(settings, dict)]
+    names = quantized_names(model)
     for name in names:
         parent, _, child = name.rpartition('.')
         setattr(model.get_submodule(parent), child, WRAPS[kind](model.get_submodule(name), device))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        trained = adapted(kind, model, names, 16).train()
+        return model, adapted(kind, model, names, 16).train()
+
+def _synchronize(device):
+    if device.type == 'cuda': torch.cuda.synchronize()
+
+def adapt_one(kind, train, test, steps, batch_size, device, seed=0) -> dict: # wer before and after, seconds, peak bytes
+    "Adapt the built-in base"
+    torch.manual_seed(seed)
+    model, trained = _base_of(kind, device)
     collate = SpeechCollator(model.processor, model.num_audio_tokens)
     optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=.1)
-    before, order = evaluate(model, test)['wer'], torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    before = evaluate(model, test)['wer']
     trained.train()
-    if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(); torch.cuda.synchronize()
+    on_gpu = device.type == 'cuda'
+    if on_gpu: torch.cuda.reset_peak_memory_stats()
+    _synchronize(device)
     start = time.perf_counter()
     for _ in range(steps):
-        batch = collate([train[i] for i in torch.randint(len(train), (batch_size,), generator=order).tolist()])
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'): loss = trained(**{k: v.to(device) for k, v in batch.items()}).loss
-        loss.backward(); optimizer.step(); schedule.step(); optimizer.zero_grad()
-    if device.type == 'cuda': torch.cuda.synchronize()
-    seconds, peak = time.perf_counter() - start, torch.cuda.max_memory_allocated() if device.type == 'cuda' else None
+        rows = [train[i] for i in torch.randint(len(train), (batch_size,), generator=order).tolist()]
+        batch = {k: v.to(device) for k, v in collate(rows).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu): loss = trained(**batch).loss
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    _synchronize(device)
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() if on_gpu else None
     return dict(before=before, after=evaluate(model, test)['wer'], seconds=seconds, peak=peak)
 
 def adapt_part(tiny, device, repeat, say, data=None, **_):
@@ -470,12 +674,24 @@ def adapt_part(tiny, device, repeat, say, data=None, **_):
         for kind in ('theirs', 'ours'):
             try:
                 r = adapt_one(kind, train, test, 2 if tiny else 500, 2 if tiny else 16, device, seed)
-                say(f'  {kind:8} seed {seed}: WER {r["before"]:.1%} before, {r["after"]:.1%} after, {r["seconds"]:.1f} s' + (f', {r["peak"] / 1e6:.0f} MB' if r['peak'] else ''))
+                peak = f', {r["peak"] / 1e6:.0f} MB' if r['peak'] else ''
+                wer = f'WER {r["before"]:.1%} before, {r["after"]:.1%} after'
+                say(f'  {kind:8} seed {seed}: {wer}, {r["seconds"]:.1f} s{peak}')
             except Exception as e: say(f'  {kind:8} seed {seed}: {reason(e)}')
             free(device)
 
 # %% ../../nbs/9_proofs/54_gpu.ipynb #7094639b
-PARTS = dict(machine=machine_part, kernels=kernels_part, product=product_part, step=step_part, generate=generate_part, limits=limits_part, paging=paging_part, adapt=adapt_part)
+PARTS = dict(
+    machine=machine_part, kernels=kernels_part, product=product_part, step=step_part, generate=generate_part,
+    limits=limits_part, paging=paging_part, adapt=adapt_part)
+
+def _device_for(device:str|None, tiny:bool) -> torch.device:
+    "The one that is asked for, or the current GPU; a CPU for tiny sizes where there is none"
+    if device is None and not torch.cuda.is_available() and not tiny:
+        raise UserError('gpu: there is no CUDA device here; --tiny tries the benchmark on the CPU')
+    where = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    if where.type != 'cuda' or where.index is not None: return where
+    return torch.device('cuda', torch.cuda.current_device())
 
 def bench_gpu(
     parts:list|None=None, # names in `PARTS`; all if None or empty
@@ -486,10 +702,9 @@ def bench_gpu(
     say:Callable=print, # what lines go to
 ):
     "Ours beside transformers, peft and bitsandbytes on this GPU; prints a table for each part"
-    if unknown := [p for p in parts or () if p not in PARTS]: raise UserError(f'gpu: {unknown[0]!r} is not a part of the benchmark; use {", ".join(PARTS)}')
-    if device is None and not torch.cuda.is_available() and not tiny: raise UserError('gpu: there is no CUDA device here; --tiny tries the benchmark on the CPU')
-    where = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    if where.type == 'cuda': where = torch.device('cuda', where.index if where.index is not None else torch.cuda.current_device())
+    unknown = [p for p in parts or () if p not in PARTS]
+    if unknown: raise UserError(f'gpu: {unknown[0]!r} is not a part of the benchmark; use {", ".join(PARTS)}')
+    where = _device_for(device, tiny)
     say(about(where))
     if tiny: say('tiny sizes: these numbers say that the benchmark runs, and nothing of speed')
     for name in parts or PARTS:

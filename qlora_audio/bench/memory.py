@@ -64,7 +64,8 @@ def setup_of(p:Plan) -> Setup:
     "What a plan was made for"
     o = p.options
     nf4 = o['nf4'] or NF4Config(double_quant=o['double_quant'])
-    return Setup(o['bits'], nf4, o['lora'] or LoRAConfig(r=o['r']), o['checkpointing'], o['dtype'], 'cpu')
+    ranks = o['lora'] or LoRAConfig(r=o['r'], lora_alpha=16, lora_dropout=0.)
+    return Setup(o['bits'], nf4, ranks, o['checkpointing'], o['dtype'], 'cpu')
 
 def real_batch(
     model:nn.Module,

@@ -20,7 +20,7 @@ ARMS = dict(plain=None, scale=TemporalConfig('scale'), rank=TemporalConfig('rank
 
 def _step(temporal, seconds, batch_size):
     "A function that makes one training step of the built-in base in 4 bits; `temporal` None: with plain LoRA"
-    model, config = load_base(quantize=NF4Config()).train(), LoRAConfig(r=16, lora_alpha=32)
+    model, config = load_base(quantize=NF4Config()).train(), LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.)
     model = add_lora(model, config) if temporal is None else add_temporal_lora(model, config, temporal)
     rate = model.processor.sampling_rate
     audio = dict(array=torch.randn(int(seconds * rate)).numpy(), sampling_rate=rate)

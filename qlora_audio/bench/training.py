@@ -101,7 +101,7 @@ def bench_trainer(
     quantized = quantize_model(bench_model(**size), NF4Config())
     names = [n for n, m in quantized.named_modules() if isinstance(m, NF4Linear)]
     if kind == 'ours':
-        adapted = add_lora(quantized, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names))
+        adapted = add_lora(quantized, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names, lora_dropout=0.))
         args = QLoRAArguments(batch_size=batch_size, short_attention=short_attention, **common)
         trainer = QLoRATrainer(adapted, args, rows, collator=stacked)
         trainer.remove_callback(Progress)

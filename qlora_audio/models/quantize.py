@@ -20,9 +20,9 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 from transformers.utils.quantization_config import QuantizationConfigMixin
 from ..errors import UserError
-from ..bits.double_quant import AbsmaxState, dequantize_absmax, quantize_absmax
-from ..bits.linear import NF4Linear
-from ..bits.nf4 import check_blocksize, dequantize_nf4, quantize_nf4
+from ..bits.double_quant import AbsmaxState, dequantize_absmax
+from ..bits.linear import NF4Linear, NF4Weight, _load_weight
+from ..bits.nf4 import check_blocksize
 from ..adapters.lora import adapted_layers, adapter_parameters
 from ..adapters.modalities import MODALITIES, covers, modality_of, own_name, owners, unwrap, weight_count
 from ..adapters.targets import is_head
@@ -274,28 +274,28 @@ def as_stored(
 
 # %% ../../nbs/4_models/19_quantize.ipynb #3e0f1f44
 def _sampled_error(
-    weight:Tensor, # any shape, before
-    packed:Tensor, # (ceil(n / 2),) its codes
-    absmax:Tensor|AbsmaxState, # its scales
-    blocksize:int,
+    weight:Tensor, # (out_features, in_features), before
+    nf4:NF4Weight, # and in 4 bits
     sample:int=1 << 18, # numbers to look at
     piece:int=4096, # of them in a row; whole blocks of any size
 ) -> float: # NaN on the meta device
     "‖W - Ŵ‖ / ‖W‖, over all of a weight or over pieces from all of it"
     if weight.is_meta: return float('nan')
-    w, packed = weight.detach().reshape(-1), packed.reshape(-1)
-    scales = dequantize_absmax(absmax) if isinstance(absmax, AbsmaxState) else absmax
+    w, packed, scales = weight.detach().reshape(-1), nf4.packed.detach().reshape(-1), nf4.absmax
+    if nf4.nested_absmax is not None:
+        scales = dequantize_absmax(AbsmaxState(scales, nf4.nested_absmax, nf4.nested_offset))
     if len(w) > sample:
         whole = len(w) // piece
         at = torch.linspace(0, whole - 1, sample // piece, device=w.device).long()
         def pieces(t, each): return t[:whole * each].view(whole, each)[at].flatten()
         w = pieces(w, piece)
         packed = pieces(packed, piece // 2)
-        scales = pieces(scales, piece // blocksize)
+        scales = pieces(scales, piece // nf4.blocksize)
     w = w.float()
     norm = w.norm()
     if not norm: return 0.
-    return ((w - dequantize_nf4(packed, scales, w.shape, torch.float32, blocksize)).norm() / norm).item()
+    dequantized = NF4Weight(packed[:, None], scales, None, None, w.shape, nf4.blocksize).dequantize(torch.float32)
+    return ((w - dequantized).norm() / norm).item()
 
 # %% ../../nbs/4_models/19_quantize.ipynb #3f4c490a
 def _as_linear(layer:nn.Module) -> nn.Linear:
@@ -320,8 +320,7 @@ def _quantized(
     layer = _as_linear(layer)
     try: new = NF4Linear.from_linear(layer, **settings)
     except ValueError as e: raise UserError(f'{name}: {e}') from None
-    scales = AbsmaxState(new.absmax, new.nested_absmax, new.nested_offset) if new.double_quant else new.absmax
-    new.quantization_error = _sampled_error(layer.weight, new.weight.detach(), scales, new.blocksize)
+    new.quantization_error = _sampled_error(layer.weight, new.nf4)
     return new
 
 # %% ../../nbs/4_models/19_quantize.ipynb #f07793b7
@@ -631,17 +630,14 @@ class QuantizeWeight(ConversionOps):
         parent = name.rpartition('.')[0]
         layer = model.get_submodule(parent)
         if layer.transposed: weight = weight.T
-        try: packed, absmax = quantize_nf4(weight, layer.blocksize)
+        try: nf4 = NF4Weight.quantize(weight, layer.blocksize, layer.double_quant)
         except (TypeError, ValueError) as e: raise type(e)(f'{parent}: {e}') from None
         layer.weight_dtype = self.hf_quantizer.dtype_in_file(weight.dtype)
         layer._is_hf_initialized = True
-        scales, tensors = absmax, {f'{parent}.absmax': absmax}
-        if layer.double_quant:
-            scales = quantize_absmax(absmax)
-            tensors = {f'{parent}.absmax': scales.codes, f'{parent}.nested_absmax': scales.scales,
-                       f'{parent}.nested_offset': scales.offset}
-        layer.quantization_error = _sampled_error(weight, packed, scales, layer.blocksize)
-        return {name: nn.Parameter(packed[:, None], requires_grad=False)} | tensors
+        layer.quantization_error = _sampled_error(weight, nf4)
+        scales = dict(zip(('absmax', 'nested_absmax', 'nested_offset'), nf4.tensors[1:]))
+        scales = {f'{parent}.{k}': t for k, t in scales.items() if t is not None}
+        return {name: nn.Parameter(nf4.packed, requires_grad=False)} | scales
 
 # %% ../../nbs/4_models/19_quantize.ipynb #3d8ed999
 class ReadWeight(ConversionOps):
@@ -653,10 +649,11 @@ class ReadWeight(ConversionOps):
         tensors = {k: _first(v) for k, v in input_dict.items()}
         name = full_layer_name.rpartition('.')[0]
         layer = model.get_submodule(name)
-        if not isinstance(layer, NF4Linear): return tensors
+        if not isinstance(layer, NF4Linear): # transformers casts only what no operation like this one reads
+            return {k: t.to(layer.weight.dtype) for k, t in tensors.items()}
         if len(tensors) == 1 and tensors['weight'].is_floating_point():
             return dict(weight=self.whole(name, layer, tensors['weight'], model))
-        try: layer._load_weight(tensors, assign=True)
+        try: _load_weight(layer, tensors, assign=True)
         except (KeyError, ValueError) as e: raise UserError(f'{full_layer_name}: {e}') from None
         layer._is_hf_initialized = True
         return dict(weight=layer.weight)

@@ -414,7 +414,7 @@ def _fullest_of_step(found:Source, given:dict, setup:Setup, unit:int, units:int,
 def _plan(found:Source, given:dict): # → Plan
     "The plan of a request that has been checked"
     room, overhead = card_bytes(given['card']), _overhead(given)
-    ranks = given['lora'] or LoRAConfig(r=given['r'])
+    ranks = given['lora'] or LoRAConfig(r=given['r'], lora_alpha=16, lora_dropout=0.)
     nf4 = given['nf4'] or NF4Config(double_quant=given['double_quant'])
     units, unit = units_of(found.config, given['seconds'], found.rate), math.gcd(*ranks_of(ranks))
     setup = Setup(

@@ -448,7 +448,7 @@ class Setup:
     "What decides the sizes of a step, beside the batch"
     bits:int=4
     nf4:NF4Config=field(default_factory=NF4Config) # which layers, blocksize, double_quant
-    lora:LoRAConfig=field(default_factory=lambda: LoRAConfig(r=16))
+    lora:LoRAConfig=field(default_factory=lambda: LoRAConfig(r=16, lora_alpha=16, lora_dropout=0.))
     checkpointing:bool=True
     dtype:torch.dtype=torch.bfloat16
     device:str='cuda' # whose kernels: 'cuda' or 'cpu'

@@ -425,7 +425,7 @@ class PagedAdamW(_PagedSaving, _PagedBudget, torch.optim.AdamW):
         bits:int=32, # 8: codes for tensors of 4,096 elements or more
         folder=None, # for the file of pages
         direct:bool=False, # keep the file out of the operating system's cache
-        backend:str='own', # or 'bitsandbytes', for theirs
+        backend:str='own', # or 'bitsandbytes'
     ):
         if amsgrad: raise UserError(_AMSGRAD)
         if page_bytes < 4096 or page_bytes % 4096: raise UserError(
