@@ -203,6 +203,8 @@ def _parsed_setting(
         raise UserError(f'config: {name}: {value!r} is neither true nor false; write one of them')
     if action.nargs == 0 or value is None:
         return value
+    if action.nargs in ('*', '+'):
+        return [str(v) for v in (value if isinstance(value, list) else [value])]
     try:
         parsed = (action.type or str)(str(value))
     except ValueError:

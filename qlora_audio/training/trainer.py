@@ -38,7 +38,7 @@ from ..sound.metrics import error_rates
 from ..models.audio_text import SpeechCollator
 from .attention import attend_with
 from .checkpoints import CheckpointWriter, latest_valid_checkpoint, list_checkpoints
-from .checkpoints import load_trainable, save_trainable, trainable_state, verify_checkpoint
+from .checkpoints import load_trainable, save_trainable, verify_checkpoint
 from .optim import PagedAdamW
 
 # %% ../../nbs/5_training/27_trainer.ipynb #f501e824
