@@ -166,6 +166,10 @@ class SpeechCollator:
 
     def set_epoch(self, epoch:int): self.epoch = epoch
 
+    def with_augment(self, augment:Augment|None):
+        "The same, with other changes to the sound"
+        return type(self)(self.processor, self.num_audio_tokens, augment)
+
     def features(self, audio:dict) -> tuple[Tensor,int]: # features (..., T), and how many of the T are real
         "What the encoder reads of one row's sound, augmented if so asked"
         return _augmented_features(self.processor, self.processor.wave(audio), self.augment, self.epoch)

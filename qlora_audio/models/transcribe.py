@@ -180,6 +180,13 @@ def _hear_pieces(
     return out
 
 # %% ../../nbs/4_models/21_transcribe.ipynb #b6331126
+def _hears(model) -> tuple[int,float]: # Hz, seconds of the longest piece
+    "What a model says of the sound that it takes: a `SpeechModel` itself, an `AudioTextModel` through its processor"
+    if hasattr(model, 'longest_seconds'): return model.sampling_rate, min(30., model.longest_seconds)
+    if model.processor is None:
+        raise UserError('model: it has no processor; set model.processor = AudioTextProcessor(…)')
+    return model.processor.sampling_rate, min(30., getattr(model.processor.feature_extractor, 'chunk_length', 30.))
+
 def _listener(
     model, # with `transcribe` and a processor, or a function
     batch_size:int,
@@ -192,9 +199,7 @@ def _listener(
         if sampling_rate and chunk_seconds: return model, sampling_rate, chunk_seconds
         raise UserError('sampling_rate: a function does not say what it hears; '
                         'give sampling_rate (Hz) and chunk_seconds')
-    if model.processor is None:
-        raise UserError('model: it has no processor; set model.processor = AudioTextProcessor(…)')
-    longest = min(30., getattr(model.processor.feature_extractor, 'chunk_length', 30.))
+    rate, longest = _hears(model)
     if chunk_seconds is None: chunk_seconds = longest
     if not chunk_seconds >= .2: raise UserError(f'chunk_seconds: {chunk_seconds} holds no word; give 0.5 or more')
     if chunk_seconds > longest:
@@ -202,7 +207,7 @@ def _listener(
                         'give less')
     options = dict(max_new_tokens=max(32, math.ceil(8 * chunk_seconds))) | kwargs
     def hear(waves): return model.transcribe(waves, batch_size=batch_size, **options)
-    return hear, model.processor.sampling_rate, chunk_seconds
+    return hear, rate, chunk_seconds
 
 # %% ../../nbs/4_models/21_transcribe.ipynb #25d5657f
 def _join(

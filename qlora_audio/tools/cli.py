@@ -19,8 +19,16 @@ DATA_HELP = 'fsdd:PATH, folder:PATH, synthetic and others, options after a ?'
 BASE_SECONDS = 2.5 # longest piece for the built-in base, which has learned from single sentences
 
 _BASE = dict(
-    base=dict(help='folder or Hub id of the base; the built-in one if not given'),
-    bits=dict(type=int, choices=(4, 16), default=4, help='4: NF4 base, 16: as it is'))
+    base=dict(help='folder or Hub id of a model of any known family; the built-in base if not given'),
+    bits=dict(type=int, choices=(4, 16), default=4, help='4: NF4 base, 16: as it is'),
+    language=dict(help='of the speech, such as cs or Czech, where the model takes one'),
+    task=dict(choices=('transcribe', 'translate'), default='transcribe', help='translate: into English'),
+    prompt=dict(help='words that went before, or that are to be expected'),
+    question=dict(help='what a chat model is asked about each recording; for a transcript if not given'),
+    window=dict(choices=('full', 'own'), default='full', help='of Whisper: 30 seconds, or as long as the recordings'),
+    pad_seconds=dict(type=float, default=1., help='of silence behind the recordings in an own window'),
+    dtype=dict(choices=('float32', 'bfloat16', 'float16'), help='of what is not in 4 bits; what is fast if not given'),
+    trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))
 _ADAPTER = dict(adapter=dict(help='folder of an adapter; the base alone if not given'))
 _SEED = dict(seed=dict(type=int, default=0, help='of everything that is random'))
 _ON_ERROR = dict(on_error=dict(
@@ -38,12 +46,20 @@ TRAIN_OPTIONS = dict(
     r=dict(type=int, default=DEFAULTS.r, help='rank'),
     lora_alpha=dict(type=float, default=DEFAULTS.lora_alpha, help='scale of the adapter, times the rank'),
     lora_dropout=dict(type=float, default=DEFAULTS.lora_dropout, help='on its input'),
+    target_modules=dict(
+        nargs='*', help="ends of the layers' names, or ranks by modality such as encoder=8 decoder=16; all if not given"),
+    modules_to_save=dict(nargs='*', default=[], help='modules that are trained in full beside the adapters'),
     train_fusion=dict(action='store_true', help='train the fusion module in full beside the adapters'),
+    gradient_checkpointing=dict(action='store_true', help='compute activations again in the backward pass'),
+    gradient_accumulation_steps=dict(type=int, default=1, help='parts that a batch is cut into, one after the other'),
+    max_seconds=dict(type=float, help='of sound in a batch; no limit if not given'),
+    epochs=dict(type=float, help='passes over the data, in place of --steps'),
     no_augment=dict(action='store_true', help='train on the sound as it is'),
     **_SEED,
     save_steps=dict(type=int, help='steps from one checkpoint to the next; a tenth of the run if not given'),
     keep=dict(type=int, default=3, help='checkpoints that are kept'),
-    patience=dict(type=int, help='stop after so many checkpoints without a better WER, and take the best'),
+    dev=dict(help='part of the data that chooses the best checkpoint; a tenth of the training part if not given'),
+    patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and take the best'),
     device_budget=dict(
         type=int, help='bytes of optimizer states on the device, the others are paged; all if not given'),
     config=dict(help='YAML file with any of these; what the command line says wins'),
@@ -187,6 +203,8 @@ def _parsed_setting(
         raise UserError(f'config: {name}: {value!r} is neither true nor false; write one of them')
     if action.nargs == 0 or value is None:
         return value
+    if action.nargs in ('*', '+'):
+        return [str(v) for v in (value if isinstance(value, list) else [value])]
     try:
         parsed = (action.type or str)(str(value))
     except ValueError:

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['StepBatches', 'SetEpoch', 'SeededRows', 'SeededCollator', 'train_loader', 'count_targets', 'split_batch',
            'Microbatches', 'weighted_loss', 'run_microbatches', 'SkipStep', 'memory_used', 'Progress', 'QLoRAArguments',
-           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'save_sealed', 'MicrobatchTrainer', 'QLoRATrainer']
+           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'save_sealed', 'with_augment', 'MicrobatchTrainer',
+           'QLoRATrainer']
 
 # %% ../../nbs/5_training/27_trainer.ipynb #e5f6e2f6
 import contextlib
@@ -491,6 +492,12 @@ def _restore_facts(trainer, checkpoint:Path):
     trainer.skip_step.in_a_row = facts['in_a_row']
 
 # %% ../../nbs/5_training/27_trainer.ipynb #dcd1f4a9
+def with_augment(collator, augment:Augment):
+    "The same collator with changes to the sound; one's own collator says how, by a method `with_augment`"
+    if hasattr(collator, 'with_augment'): return collator.with_augment(augment)
+    raise UserError(f'augment: {type(collator).__name__} has no method with_augment(augment); '
+                    'give it one, or change the sound in the collator itself')
+
 def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, transcribe):
     "The parts of a trainer, before transformers sees any"
     if not any(p.requires_grad for p in model.parameters()): raise UserError(
@@ -501,7 +508,7 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
         collator = SpeechCollator(model.processor, model.num_audio_tokens)
     trainer.plain = collator
     trainer.noisy = collator
-    if augment is not None: trainer.noisy = type(collator)(collator.processor, collator.num_audio_tokens, augment)
+    if augment is not None: trainer.noisy = with_augment(collator, augment)
     trainer.transcribe = transcribe or getattr(model, 'transcribe', None)
     trainer.microbatches = Microbatches(args.pieces, args.process_index, args.world_size)
     trainer.skip_step = SkipStep()
