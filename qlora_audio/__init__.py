@@ -9,11 +9,11 @@ _ROOM = { # name → its room
     'save_adapter': 'adapters.saving', 'load_adapter': 'adapters.saving', 'merge_adapter': 'adapters.merging',
     'load_speech': 'sound.corpora',
     'AudioTextModel': 'models.audio_text', 'SpeechCollator': 'models.audio_text',
-    'NF4Config': 'models.quantize', 'quantize_model': 'models.quantize', 'audit': 'models.quantize',
+    'load_model': 'models.released', 'NF4Config': 'models.quantize', 'quantize_model': 'models.quantize', 'audit': 'models.quantize',
     'transcribe': 'models.transcribe',
     'evaluate': 'training.loop', 'QLoRAArguments': 'training.trainer', 'QLoRATrainer': 'training.trainer',
     'allocate_ranks': 'strategies.ranks', 'select_frames': 'strategies.frames',
-    'plan': 'tools.plan', 'load_base': 'tools.base'}
+    'plan': 'tools.plan'}
 __all__ = sorted(_ROOM)
 
 def __getattr__(name):
