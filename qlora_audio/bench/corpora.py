@@ -86,10 +86,12 @@ def _ask(
     reader:subprocess.Popen,
     file:Path,
     seconds:float, # to wait for the answer
-) -> tuple[str,float,float]|None: # what `try_file` gives there; outcome 'crash' or 'hang' if it does not answer
+) -> tuple[str,float,float]: # what `try_file` gives there; outcome 'crash' or 'hang' if it does not answer
     "Have a file decoded in the other process"
-    reader.stdin.write(f'{file}\n')
-    reader.stdin.flush()
+    try:
+        reader.stdin.write(f'{file}\n')
+        reader.stdin.flush()
+    except BrokenPipeError: return 'crash', 0., 0.
     if not select.select([reader.stdout], [], [], seconds)[0]: return 'hang', 0., 0.
     line = reader.stdout.readline()
     return json.loads(line) if line else ('crash', 0., 0.)
