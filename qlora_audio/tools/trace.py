@@ -269,7 +269,7 @@ class Ghosts(Live):
             out = func(*args, **kwargs | dict(device=torch.device('meta')))
             if isinstance(out, Tensor) and out.is_floating_point() and out.numel() > 1: return out
         if 'device' in kwargs: kwargs = kwargs | dict(device=torch.device('cpu'))
-        if not tensors and _draws(func): return func.overloadpacket(*args, **kwargs, generator=self.chance)
+        if _draws(func): return func.overloadpacket(*args, **kwargs | dict(generator=self.chance))
         return func(*args, **kwargs)
 
 # %% ../../nbs/7_tools/32_trace.ipynb #1600001d
