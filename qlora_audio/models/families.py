@@ -54,7 +54,8 @@ class Family:
         **options, # of `from_pretrained`
     ) -> nn.Module:
         "The transformers model, by the class that its config names"
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=options.get('trust_remote_code', False))
+        trust = options.get('trust_remote_code', False)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         named = [getattr(transformers, name, None) for name in config.architectures or []]
         cls = next((c for c in named if c is not None and self.is_whole(c)), getattr(transformers, self.auto_class))
         return cls.from_pretrained(folder, **options)
@@ -252,7 +253,8 @@ def check_rows(speech:SpeechModel, rows, where:str='data'):
     for i, row in enumerate(rows):
         name = f'{where}, row {i + 1}'
         if row.get('duration') and row['duration'] > limit:
-            raise UserError(f'{name}: {row["duration"]:.1f} s, but this model hears {limit:.0f} s at once; cut it, or leave it out')
+            heard = f'{row["duration"]:.1f} s, but this model hears {limit:.0f} s at once'
+            raise UserError(f'{name}: {heard}; cut it, or leave it out')
         if not str(row.get('text') or '').strip():
             raise UserError(f'{name}: text: it is empty; leave recordings without words out')
         try:
@@ -304,8 +306,8 @@ class Seq2SeqFamily(Family):
     def inputs(self, speech, waves) -> dict:
         "What the encoder takes"
         fe = getattr(speech.processor, 'feature_extractor', speech.processor)
-        made = fe(_numpy(waves), sampling_rate=speech.sampling_rate, padding=True, return_tensors='pt', return_attention_mask=True)
-        return dict(made)
+        options = dict(padding=True, return_tensors='pt', return_attention_mask=True)
+        return dict(fe(_numpy(waves), sampling_rate=speech.sampling_rate, **options))
 
     def labels(self, speech, text:str) -> list[int]:
         "Ids of the words and the end"
@@ -379,7 +381,8 @@ class ChatFamily(Family):
         self.rate = rate
 
     def sampling_rate(self, processor):
-        part = next((getattr(processor, n) for n in ('feature_extractor', 'audio_processor') if hasattr(processor, n)), None)
+        names = [n for n in ('feature_extractor', 'audio_processor') if hasattr(processor, n)]
+        part = getattr(processor, names[0]) if names else None
         return getattr(part, 'sampling_rate', self.rate)
 
     def prompt_text(self, speech, row:dict) -> str:
@@ -440,7 +443,8 @@ class ChatFamily(Family):
 
 # %% ../../nbs/4_models/20_families.ipynb #c56f9cdf
 register_family(ChatFamily('qwen2_audio', audio_key='audio_url'))
-register_family(ChatFamily('audioflamingo3', 'musicflamingo', 'glmasr', 'qwen3_asr', 'granite_speech', 'phi4_multimodal', 'gemma3n'))
+register_family(ChatFamily(
+    'audioflamingo3', 'musicflamingo', 'glmasr', 'qwen3_asr', 'granite_speech', 'phi4_multimodal', 'gemma3n'))
 
 
 
@@ -484,7 +488,8 @@ class CTCFamily(Family):
     def check_row(self, speech, row):
         self.spelled(speech, row['text'])
 
-register_family(CTCFamily('wav2vec2', 'wav2vec2-conformer', 'wav2vec2-bert', 'hubert', 'wavlm', 'unispeech', 'unispeech-sat'))
+register_family(CTCFamily(
+    'wav2vec2', 'wav2vec2-conformer', 'wav2vec2-bert', 'hubert', 'wavlm', 'unispeech', 'unispeech-sat'))
 
 
 

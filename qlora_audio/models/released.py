@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from ..errors import UserError
 from ..adapters.saving import register_extra
 from .families import SpeechModel, SpeechSettings, family_of
-from .quantize import NF4Config
+from .quantize import NF4Config, compute_dtype
 from . import whisper as _whisper # registers its family
 
 # %% ../../nbs/4_models/20_released.ipynb #5ec9aef4
@@ -28,11 +28,13 @@ def read_config(
         config, _ = PreTrainedConfig.get_config_dict(str(base))
     except (OSError, ValueError) as e:
         reason = ' '.join(str(e).split())[:160]
-        raise UserError(f'base: {str(base)!r} is neither a folder with a model nor a Hub id that can be reached ({reason})') from None
+        where = 'neither a folder with a model nor a Hub id that can be reached'
+        raise UserError(f'base: {str(base)!r} is {where} ({reason})') from None
     if 'model_type' not in config:
         raise UserError(f'base: {base}: its config.json names no model_type; give a folder that save_pretrained wrote')
     if 'auto_map' in config and config['model_type'] not in transformers.CONFIG_MAPPING and not trust_remote_code:
-        raise UserError(f'base: {base} brings code of its own, which is not run; read it, and pass trust_remote_code=True (--trust-remote-code) if you trust it')
+        raise UserError(f'base: {base} brings code of its own, which is not run; read it, and pass '
+                        'trust_remote_code=True (--trust-remote-code) if you trust it')
     return config
 
 def default_dtype(
@@ -95,6 +97,7 @@ def _load_settings(model, settings, tensors):
     try:
         model.speech_settings = SpeechSettings(**settings)
     except TypeError as e:
-        raise UserError(f'speech: these settings are not known here ({e}); load with the version that saved them') from None
+        hint = 'load with the version that saved them'
+        raise UserError(f'speech: these settings are not known here ({e}); {hint}') from None
 
 register_extra('speech', _save_settings, _load_settings)

@@ -47,7 +47,8 @@ TRAIN_OPTIONS = dict(
     lora_alpha=dict(type=float, default=DEFAULTS.lora_alpha, help='scale of the adapter, times the rank'),
     lora_dropout=dict(type=float, default=DEFAULTS.lora_dropout, help='on its input'),
     target_modules=dict(
-        nargs='*', help="ends of the layers' names, or ranks by modality such as encoder=8 decoder=16; all if not given"),
+        nargs='*', help="ends of the layers' names, or ranks by modality such as encoder=8 decoder=16; "
+                        'all if not given'),
     modules_to_save=dict(nargs='*', default=[], help='modules that are trained in full beside the adapters'),
     train_fusion=dict(action='store_true', help='train the fusion module in full beside the adapters'),
     gradient_checkpointing=dict(action='store_true', help='compute activations again in the backward pass'),
@@ -141,8 +142,9 @@ COMMANDS = { # name → function, help, options, positional argument
                    dict(files=dict(nargs='+', metavar='FILE', help='audio files, and folders of them'))),
     'merge': ('qlora_audio.tools.commands:run_merge', 'Add an adapter to its base and save one model', _MERGE, {}),
     'plan': ('qlora_audio.tools.commands:run_plan', 'Will it fit: what a training step holds on a card, from a config '
-             'alone', _PLAN, dict(model=dict(nargs='?', metavar='MODEL', help='folder, config.json, or a known name such as '
-                                    f'whisper-small or Qwen2-Audio-7B; {_MODEL}'))),
+             'alone', _PLAN,
+             dict(model=dict(nargs='?', metavar='MODEL', help='folder, config.json, or a known name such as '
+                                                              f'whisper-small or Qwen2-Audio-7B; {_MODEL}'))),
     'audit': ('qlora_audio.tools.commands:run_audit', 'What 4 bits make of a model: modality, bits, bytes and error of '
               'every kind of module, and why the rest was left', _AUDIT,
               dict(model=dict(nargs='?', metavar='MODEL', help=f'folder or Hub id of a model; {_MODEL}'))),

@@ -162,6 +162,7 @@ def _prepare(args):
             speech.check_rows(_without_sound(data), f'{args.data}, {name}')
     return speech, train, dev, test
 
+# %% ../../nbs/7_tools/38_commands.ipynb #cm000002
 def _target_modules(words:list|None):
     "'all-linear', ends of names, or modality → rank"
     if not words:
