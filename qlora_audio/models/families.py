@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'Family', 'register_family', 'family_of', 'known_model_types',
            'SpeechModel', 'to_wave', 'FamilyCollator', 'transcribe_batches', 'check_rows', 'token_limit',
-           'tokenizer_of', 'on_model', 'Seq2SeqFamily', 'conversation', 'answer_span', 'ChatFamily', 'CTCFamily',
-           'OwnFamily']
+           'tokenizer_of', 'on_model', 'Seq2SeqFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts',
+           'ChatFamily', 'CTCFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/20_families.ipynb #19550eea
-import copy, difflib, math, zlib
+import contextlib, copy, difflib, math, zlib
 from dataclasses import asdict, dataclass
 import numpy as np
 import torch
@@ -371,13 +371,62 @@ def answer_span(
                         'give the processor that belongs to the model')
     return whole[at:].rstrip()
 
+# %% ../../nbs/4_models/20_families.ipynb #fm000001
+def chat_turns(
+    settings:SpeechSettings,
+    row:dict,
+    audio_key:str, # of a content item, as the template reads it
+) -> list[dict]:
+    "The turns before the answer, the sound under the name that the template knows"
+    turns = copy.deepcopy(conversation(settings, row))
+    for turn in turns:
+        for item in turn['content'] if isinstance(turn['content'], list) else []:
+            if item.get('type') == 'audio' and audio_key not in item:
+                item[audio_key] = item.pop('audio', '')
+    return turns
+
+def chat_texts(
+    processor,
+    turns:list, # from `chat_turns`
+    answer:str,
+) -> tuple[str,str]: # prompt, answer with its end
+    "Both parts of a conversation, as the processor's template writes them"
+    prompt = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    said = dict(role='assistant', content=[dict(type='text', text=answer)])
+    whole = processor.apply_chat_template(turns + [said], tokenize=False).rstrip()
+    if whole.endswith(answer): # a template that does not end the turn
+        whole += tokenizer_of(processor).eos_token
+    return prompt, answer_span(prompt, whole, answer)
+
+@contextlib.contextmanager
+def _padded_on(tok, side:str):
+    "A tokenizer that pads on one side, and with its end token if it has none for padding"
+    before = tok.padding_side
+    tok.padding_side = side
+    if tok.pad_token is None:
+        tok.pad_token = tok.eos_token
+    try:
+        yield
+    finally:
+        tok.padding_side = before
+
+# %% ../../nbs/4_models/20_families.ipynb #fm000003
+def _answer_labels(tok, batch:dict, answers:list) -> Tensor: # (B, L)
+    "The ids of the answers, -100 elsewhere; padding is on the right"
+    labels = torch.full_like(batch['input_ids'], -100)
+    for i, answer in enumerate(answers):
+        end = int(batch['attention_mask'][i].sum())
+        begin = end - len(tok(answer, add_special_tokens=False).input_ids)
+        labels[i, begin:end] = batch['input_ids'][i, begin:end]
+    return labels
+
 # %% ../../nbs/4_models/20_families.ipynb #1d738b81
 class ChatFamily(Family):
     "A language model that hears, asked through its processor's chat template"
     def __init__(self, *model_types, auto_class='AutoModelForMultimodalLM', audio_key='audio', rate=16_000):
         self.model_types = model_types
         self.auto_class = auto_class
-        self.audio_key = audio_key # of a content item, as the template reads it
+        self.audio_key = audio_key
         self.rate = rate
 
     def sampling_rate(self, processor):
@@ -385,57 +434,23 @@ class ChatFamily(Family):
         part = getattr(processor, names[0]) if names else None
         return getattr(part, 'sampling_rate', self.rate)
 
-    def prompt_text(self, speech, row:dict) -> str:
-        "Everything before the answer"
-        turns = self.turns(speech.settings, row)
-        return speech.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-
-    def turns(self, settings, row) -> list:
-        turns = copy.deepcopy(conversation(settings, row))
-        for turn in turns:
-            for item in turn['content'] if isinstance(turn['content'], list) else []:
-                if item.get('type') == 'audio' and self.audio_key not in item:
-                    item[self.audio_key] = item.pop('audio', '')
-        return turns
-
-    def texts(self, speech, row:dict) -> tuple[str,str]: # prompt, answer with its end
-        "Both parts of a conversation"
-        prompt = self.prompt_text(speech, row)
-        said = dict(role='assistant', content=[dict(type='text', text=row['text'])])
-        turns = self.turns(speech.settings, row) + [said]
-        whole = speech.processor.apply_chat_template(turns, tokenize=False)
-        if whole.rstrip().endswith(row['text']): # a template that does not end the turn
-            whole = whole.rstrip() + tokenizer_of(speech.processor).eos_token
-        return prompt, answer_span(prompt, whole, row['text'])
-
     def encode(self, speech, waves, texts, side:str) -> dict:
         "Through the processor, padded on one side"
-        processor = speech.processor
-        tok = tokenizer_of(processor)
-        before = tok.padding_side
-        tok.padding_side = side
-        if tok.pad_token is None:
-            tok.pad_token = tok.eos_token
-        try:
-            sound = dict(audio=_numpy(waves), sampling_rate=self.sampling_rate(processor))
-            return on_model(dict(processor(text=texts, return_tensors='pt', padding=True, **sound)), speech.model)
-        finally:
-            tok.padding_side = before
+        sound = dict(audio=_numpy(waves), sampling_rate=self.sampling_rate(speech.processor))
+        with _padded_on(tokenizer_of(speech.processor), side):
+            made = speech.processor(text=texts, return_tensors='pt', padding=True, **sound)
+        return on_model(dict(made), speech.model)
 
     def batch(self, speech, waves, rows):
-        parts = [self.texts(speech, row) for row in rows]
+        turns = [chat_turns(speech.settings, row, self.audio_key) for row in rows]
+        parts = [chat_texts(speech.processor, turn, row['text']) for turn, row in zip(turns, rows)]
         batch = self.encode(speech, waves, [prompt + answer for prompt, answer in parts], 'right')
-        tok = tokenizer_of(speech.processor)
-        labels = torch.full_like(batch['input_ids'], -100)
-        for i, (_, answer) in enumerate(parts):
-            end = int(batch['attention_mask'][i].sum())
-            begin = end - len(tok(answer, add_special_tokens=False).input_ids)
-            labels[i, begin:end] = batch['input_ids'][i, begin:end]
-        return batch | dict(labels=labels)
+        return batch | dict(labels=_answer_labels(tokenizer_of(speech.processor), batch, [a for _, a in parts]))
 
     def write(self, speech, waves, max_new_tokens=None, rows=None):
-        rows = rows or [{}] * len(waves)
-        inputs = self.encode(speech, waves, [self.prompt_text(speech, row) for row in rows], 'left')
+        turns = [chat_turns(speech.settings, row, self.audio_key) for row in rows or [{}] * len(waves)]
+        prompts = [chat_texts(speech.processor, turn, 'x')[0] for turn in turns]
+        inputs = self.encode(speech, waves, prompts, 'left')
         limit = max_new_tokens or token_limit(waves, speech.sampling_rate)
         ids = speech.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=limit)
         new = ids[:, inputs['input_ids'].shape[1]:]

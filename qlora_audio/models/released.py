@@ -42,13 +42,11 @@ def default_dtype(
     config:dict,
     device, # where the model will be
 ) -> torch.dtype:
-    "The checkpoint's own on a GPU; float32 on a CPU, most of which multiply 16-bit numbers slowly"
+    "The checkpoint's own, or float32 on a processor that is slow with it"
     if dtype is not None:
         return dtype
-    if torch.device(device).type == 'cpu':
-        return torch.float32
     named = config.get('dtype') or config.get('torch_dtype') or 'bfloat16'
-    return getattr(torch, str(named).removeprefix('torch.'), torch.bfloat16)
+    return compute_dtype(getattr(torch, str(named).removeprefix('torch.'), torch.bfloat16), device)
 
 # %% ../../nbs/4_models/20_released.ipynb #40b4e743
 def load_model(
