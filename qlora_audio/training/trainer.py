@@ -17,6 +17,7 @@ import random
 import shutil
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from ..sound.batches import LengthBatchSampler
 from ..sound.corpora import column, skip_summary
 from ..sound.metrics import error_rates
 from ..models.audio_text import SpeechCollator
+from ..models.quantize import native_bfloat16
 from .attention import attend_with
 from .checkpoints import CheckpointWriter, latest_valid_checkpoint, list_checkpoints
 from .checkpoints import load_trainable, save_trainable, verify_checkpoint
@@ -300,6 +302,12 @@ def _set_best_metric(args):
     if args.metric_for_best_model and args.greater_is_better is None: # transformers takes all but a loss for a score
         args.greater_is_better = args.metric_for_best_model.removeprefix('eval_') in ('rtfx', 'tokens_per_second')
 
+# %% ../../nbs/5_training/29_trainer.ipynb #slowbf02
+def _warn_slow_bfloat16(args):
+    "`bf16=True` on a CPU that multiplies bfloat16 many times slower than float32"
+    if args.bf16 and not torch.cuda.is_available() and not native_bfloat16():
+        warnings.warn('bf16: this processor multiplies bfloat16 slowly; leave bf16 out, and products are in float32')
+
 # %% ../../nbs/5_training/29_trainer.ipynb #a9fc04f2
 @dataclass
 class QLoRAArguments(TrainingArguments):
@@ -328,6 +336,7 @@ class QLoRAArguments(TrainingArguments):
             self.pieces = self.gradient_accumulation_steps
             self.gradient_accumulation_steps = 1
         _check_arguments(self)
+        _warn_slow_bfloat16(self)
         _set_best_metric(self)
         self.remove_unused_columns = False
         self.disable_tqdm = True
