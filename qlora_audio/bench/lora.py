@@ -62,7 +62,7 @@ def with_bitsandbytes_and_peft(model:nn.Module, r:int, dtype:torch.dtype) -> nn.
 
 def with_qlora_audio(model:nn.Module, r:int, dtype:torch.dtype) -> nn.Module: # without adapters if r is 0
     "The model on this package"
-    model = quantize_model(model)
+    model = quantize_model(model, dtype=dtype)
     return add_lora(model, LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0.)) if r else _without_adapters(model)
 
 def _without_adapters(model):

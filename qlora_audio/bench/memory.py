@@ -55,7 +55,7 @@ def real_model(config:PreTrainedConfig, setup:Setup) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         model = model_class(config)(config).to(setup.dtype)
-        if setup.bits == 4: quantize_model(model, setup.nf4)
+        if setup.bits == 4: quantize_model(model, setup.nf4, setup.dtype)
         add_lora(model, setup.lora)
     if setup.checkpointing: checkpoint(model)
     return model.train()

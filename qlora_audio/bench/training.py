@@ -98,7 +98,7 @@ def bench_trainer(
     rows = bench_batch(model, batch_size) * steps
     common = dict(output_dir=folder, max_steps=steps, bf16=True, use_cpu=True, save_strategy='no', learning_rate=1e-4,
                   weight_decay=0., warmup_steps=0, logging_strategy='no', max_grad_norm=1.)
-    quantized = quantize_model(bench_model(**size), NF4Config())
+    quantized = quantize_model(bench_model(**size), NF4Config(), torch.bfloat16)
     names = [n for n, m in quantized.named_modules() if isinstance(m, NF4Linear)]
     if kind == 'ours':
         adapted = add_lora(quantized, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names, lora_dropout=0.))

@@ -10,7 +10,6 @@ __all__ = ['AUDIO', 'load', 'base_rate', 'read_data', 'Stop', 'run_train', 'dry_
 import argparse, json, signal, sys, tempfile, threading, time
 from pathlib import Path
 import torch
-import torchaudio.functional as AF
 import transformers
 import yaml
 from transformers import AutoFeatureExtractor, TrainerCallback
@@ -23,7 +22,7 @@ from ..adapters.targets import add_lora, count_parameters, lora_table, LoRAConfi
 from ..sound.audio import quiet_bands
 from ..sound.audit import audit_data
 from ..sound.corpora import column, load_speech, skip_summary
-from ..sound.metrics import error_rates
+from ..sound.metrics import error_rates, word_errors
 from ..models.audio_text import AudioTextModel, part_config
 from ..models.families import SpeechModel
 from ..models.quantize import audit, NF4Config, prepare_for_training
@@ -335,10 +334,9 @@ def _write_transcripts(out, rows, heard):
     "A line of JSON for each recording"
     lines = []
     for row, hypothesis in zip(rows, heard):
-        words = row['text'].split()
         lines.append(dict(
-            reference=row['text'], hypothesis=hypothesis, errors=AF.edit_distance(words, hypothesis.split()),
-            words=len(words), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
+            reference=row['text'], hypothesis=hypothesis, errors=word_errors(row['text'], hypothesis),
+            words=len(row['text'].split()), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
     out.write_text(''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines), encoding='utf-8')
 
 def run_evaluate(args):
