@@ -21,7 +21,7 @@ from qlora_audio.models.quantize import NF4Config, quantize_model
 from qlora_audio.tools.base import load_base
 from qlora_audio.tools.speech import load_synthetic
 from qlora_audio.training.trainer import QLoRAArguments, QLoRATrainer
-from qlora_audio.bench.crash import Small, small_batch
+from qlora_audio.bench.crash import SignClassifier, sign_batch
 from qlora_audio.training.checkpoints import trainable_state
 
 torch.manual_seed(0)
@@ -34,12 +34,12 @@ clips = [speech[i] for i in range(4)]
 soundfile.write('clip.wav', clips[1]['audio']['array'], clips[1]['audio']['sampling_rate'])
 open('notes.wav', 'w').write('buy milk'); open('empty.wav', 'w').close()
 
-def slow_batch(rows): time.sleep(.1); return small_batch(rows)
+def slow_batch(rows): time.sleep(.1); return sign_batch(rows)
 def sound(n): return torch.randn(64, generator=torch.Generator().manual_seed(n))
 def word(positive): return 'plus' if positive else 'minus'
 def run(folder):
     torch.manual_seed(0)
-    small = add_lora(quantize_model(Small()), LoRAConfig(r=4, lora_dropout=.1))
+    small = add_lora(quantize_model(SignClassifier()), LoRAConfig(r=4, lora_dropout=.1))
     def transcribe(numbers): return [word(small.outer(torch.relu(small.inner(sound(n)))).argmax()) for n in numbers]
     rows = [dict(number=n, audio=n, text=word(sound(n).sum() > 0)) for n in range(200)]
     args = QLoRAArguments(folder, max_steps=40, logging_steps=1, save_steps=100, eval_on_start=True, eval_strategy='steps', eval_steps=5, batch_size=8, learning_rate=1e-2, weight_decay=0., use_cpu=True)
