@@ -85,7 +85,7 @@ def middle(numbers) -> tuple: # median, first and third quartile
     return statistics.median(s), s[len(s) // 4], s[-1 - len(s) // 4]
 
 def show(
-    times:dict, # from `in_turns`
+    times:dict, # from in_turns
     base:str, # what ratios are to
     say:Callable,
     more:Callable=lambda name, ms: '', # what else to say of a line
@@ -694,11 +694,11 @@ def _device_for(device:str|None, tiny:bool) -> torch.device:
     return torch.device('cuda', torch.cuda.current_device())
 
 def bench_gpu(
-    parts:list|None=None, # names in `PARTS`; all if None or empty
+    parts:list|None=None, # names in PARTS; all if None or empty
     tiny:bool=False, # sizes that a CPU can do: to try the benchmark, not the machine
-    data:str|None=None, # recordings for `adapt`, as `load_speech` takes them
+    data:str|None=None, # recordings for adapt, as load_speech takes them
     repeat:int=15, # rounds
-    device:str|None=None, # the current GPU if None, and a CPU for `tiny` where there is none
+    device:str|None=None, # the current GPU if None, and a CPU for tiny where there is none
     say:Callable=print, # what lines go to
 ):
     "Ours beside transformers, peft and bitsandbytes on this GPU; prints a table for each part"

@@ -47,7 +47,7 @@ def bench_linear(
     dtypes:tuple=(torch.bfloat16, torch.float32),
     tokens:int=512,
     repeat:int=15,
-    budget:float=60., # seconds for each half of a line; see `alternate`
+    budget:float=60., # seconds for each half of a line; see alternate
     say=print, # what lines go to
 ):
     "Times on the CPU beside `nn.Linear` and bitsandbytes: medians, ratios with their middle half, number of calls"

@@ -86,7 +86,7 @@ def compare(
     seconds:float=2.,
     text:int=32,
     shorten:Callable=ragged, # (model, batch) → batch with padding
-    **options, # of `plan`: r, bits, checkpointing, dtype …
+    **options, # of plan: r, bits, checkpointing, dtype …
 ) -> tuple[Plan,int]: # prediction, and measured bytes
     "A plan for the CPU beside a training step that is run and measured"
     p = plan(config, '80GB', batch_size=batch_size, seconds=seconds, text=text, device='cpu', **options)
@@ -187,7 +187,7 @@ def small_models() -> dict: # name → (config, arguments of `compare`)
 
 # %% ../../nbs/9_proofs/54_memory.ipynb #1600006e
 def check_plans(
-    models:dict|None=None, # as `small_models` gives them
+    models:dict|None=None, # as small_models gives them
     say=print, # what lines go to
 ) -> list: # of dict(name, predicted, measured, error)
     "Predicted and measured bytes, a line for each model"

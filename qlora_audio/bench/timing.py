@@ -35,7 +35,7 @@ def alternate(
 
 # %% ../../nbs/9_proofs/58_timing.ipynb #6960ee07
 def summary(
-    times:dict, # from `alternate`
+    times:dict, # from alternate
     base:str, # the name that the ratios are to
 ) -> list[str]: # a line for each name
     "Median, middle half, and how many times faster than `base` (median of the ratios of calls side by side)"

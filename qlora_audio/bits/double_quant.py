@@ -152,7 +152,7 @@ def dequantize_nested(
     dtype:torch.dtype=torch.float32, # of the result
     blocksize:int=64,
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
-) -> Tensor: # (shape) of `dtype`, or `out`
+) -> Tensor: # (shape) of dtype, or out
     "`dequantize_nf4` with the scales still in 8 bits; `UserError` where the arguments do not fit together"
     out = result_tensor(shape, dtype, packed, out)
     tensors = packed, state.codes, state.scales, state.offset

@@ -482,10 +482,10 @@ def dequantize_part(
     nested_absmax:Tensor|None, # (ceil(blocks / 256),) float32 if absmax is in codes
     nested_offset:Tensor|None, # () float32 if absmax is in codes
     blocksize:int,
-    dtype:torch.dtype|None=None, # what the numbers are rounded to; `out`'s own if None
-    n:int|None=None, # weights in all; those that fit into `out` if None
+    dtype:torch.dtype|None=None, # what the numbers are rounded to; out's own if None
+    n:int|None=None, # weights in all; those that fit into out if None
     first:int=0, # block from which on they are dequantized
-) -> Tensor: # `out`
+) -> Tensor: # out
     "m weights of n, from block `first` on"
     dtype = dtype or out.dtype
     m = out.numel()

@@ -108,7 +108,7 @@ def dequantize_triton(
     dtype:torch.dtype=torch.float32, # of the result
     blocksize:int=64, # a power of two from 32 to 4096
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
-) -> Tensor: # (shape) of `dtype`, or `out`
+) -> Tensor: # (shape) of dtype, or out
     "`dequantize_nf4` in one launch; `UserError` where the arguments do not fit together"
     out = result_tensor(shape, dtype, packed, out)
     packed, absmax = packed.contiguous(), absmax.contiguous()
@@ -125,7 +125,7 @@ def dequantize_nested_triton(
     blocksize:int=64, # a power of two from 32 to 4096
     nested_blocksize:int=256, # codes that share one second-level scale
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
-) -> Tensor: # (shape) of `dtype`, or `out`
+) -> Tensor: # (shape) of dtype, or out
     "`dequantize_absmax` and `dequantize_nf4` in one launch: no absmax in float32 is ever written"
     out = result_tensor(shape, dtype, packed, out)
     tensors = [t.contiguous() for t in (packed, codes, scales, offset)]
@@ -269,7 +269,7 @@ def check_extras(x, wide, bias, low, factor, back=False) -> int: # r, 0 without 
 def matvec_triton(
     x:Tensor, # (..., in_features), 1 to 16 vectors, float32, bfloat16 or float16
     packed:Tensor, # (ceil(out_features * in_features / 2),) uint8
-    codes_or_absmax:Tensor, # (blocks,) uint8 with `scales` and `offset`, float32 without
+    codes_or_absmax:Tensor, # (blocks,) uint8 with scales and offset, float32 without
     scales:Tensor|None, # (ceil(blocks / nested_blocksize),) float32
     offset:Tensor|None, # () float32
     out_features:int,
@@ -303,11 +303,11 @@ def matvec_triton(
 # %% ../../nbs/8_speed/43_kernels_cuda.ipynb #58eb5c5f
 def product_error(
     y:Tensor, # (..., wide), what is judged
-    x:Tensor, # (..., in_features); (..., out_features) if `back`
+    x:Tensor, # (..., in_features); (..., out_features) if back
     weight:Tensor, # (out_features, in_features), dequantized, in the dtype of x
     bias:Tensor|None=None, # (wide,)
     low:Tensor|None=None, # (..., r)
-    factor:Tensor|None=None, # (wide, r); (r, wide) if `back`
+    factor:Tensor|None=None, # (wide, r); (r, wide) if back
     mask:Tensor|None=None, # (..., wide) bool: where the adapter counts
     scaling:float=1.,
     back:bool=False, # x @ weight, not x @ weight.T

@@ -66,7 +66,7 @@ def _product(x, stored,
              tokens:tl.constexpr, columns:tl.constexpr, depth:tl.constexpr, rank:tl.constexpr):
     "x (m, in) → y (m, out), or with `back` x (m, out) → y (m, in): a tile of y for each program"
     m, out_features, in_features, r = sizes
-    wide, long = (in_features, out_features) if back else (out_features, in_features) # y is `wide`, the sums are `long`
+    wide, long = (in_features, out_features) if back else (out_features, in_features) # y is wide, the sums are long
     dtype = x.dtype.element_ty
     table = tl.load(stored[5] + tl.arange(0, 16)) # the levels, once, into registers
     i = (tl.program_id(0) % tl.cdiv(m, tokens)) * tokens + tl.arange(0, tokens)
@@ -97,9 +97,9 @@ DEPTH = 64 # of a step
 
 # %% ../../nbs/8_speed/44_matmul_cuda.ipynb #bae5d39d
 def product_triton(
-    x:Tensor, # (..., in_features), or (..., out_features) if `back`; float32, bfloat16 or float16
+    x:Tensor, # (..., in_features), or (..., out_features) if back; float32, bfloat16 or float16
     packed:Tensor, # (out_features * in_features / 2,) uint8
-    codes_or_absmax:Tensor, # (blocks,) uint8 with `scales` and `offset`, float32 without
+    codes_or_absmax:Tensor, # (blocks,) uint8 with scales and offset, float32 without
     scales:Tensor|None, # (ceil(blocks / 256),) float32
     offset:Tensor|None, # () float32
     out_features:int,
@@ -108,10 +108,10 @@ def product_triton(
     back:bool=False, # x @ W_hat, not x @ W_hat.T
     bias:Tensor|None=None, # (wide,), where wide is what the result has for each token
     low:Tensor|None=None, # (..., r) in the dtype of x
-    factor:Tensor|None=None, # (wide, r), or (r, wide) if `back`
+    factor:Tensor|None=None, # (wide, r), or (r, wide) if back
     mask:Tensor|None=None, # (..., wide) bool: where the adapter counts; everywhere if None
     scaling:float=1., # of the adapter
-    tokens:int=64, # of a tile: a key of `TILES`
+    tokens:int=64, # of a tile: a key of TILES
 ) -> Tensor: # (..., wide) in the dtype of x
     "x @ W_hat.T + bias + scaling · mask ∘ (low @ factor.T) in one launch"
     wide, long = (in_features, out_features) if back else (out_features, in_features)
@@ -158,7 +158,7 @@ def _check_tiles(tokens, dtype, device):
 
 @tried_once
 def right(
-    tokens:int, # of a tile; a key of `TILES`
+    tokens:int, # of a tile; a key of TILES
     dtype:torch.dtype,
     device:torch.device,
 ) -> bool:
@@ -177,7 +177,7 @@ def ways(
     device:torch.device,
     aligned:bool, # whether rows are whole blocks
     back:bool,
-) -> list: # of 'vectors' and keys of `TILES`
+) -> list: # of 'vectors' and keys of TILES
     "What may be tried beside restoring"
     if dtype not in (torch.float32, torch.bfloat16, torch.float16) or not m or not usable(device): return []
     sizes = [t for t in TILES if t < 2 * max(m, 16)][-2:] # no tile that is more than half empty, and no more than two
@@ -200,7 +200,7 @@ def fastest(
 
 # %% ../../nbs/8_speed/44_matmul_cuda.ipynb #05013cb3
 def product_cuda(
-    x:Tensor, # (..., in_features), or (..., out_features) if `back`
+    x:Tensor, # (..., in_features), or (..., out_features) if back
     packed:Tensor, # (ceil(n / 2),) uint8
     absmax:Tensor, # (blocks,) float32, or uint8 codes
     nested_absmax:Tensor|None, # (ceil(blocks / 256),) float32 if absmax is in codes
@@ -211,7 +211,7 @@ def product_cuda(
     back:bool,
     bias:Tensor|None, # (wide,)
     low:Tensor|None, # (..., r)
-    factor:Tensor|None, # (wide, r), or (r, wide) if `back`
+    factor:Tensor|None, # (wide, r), or (r, wide) if back
     mask:Tensor|None, # (..., wide) bool
     scaling:float,
     dequantized, # the same product with the weight dequantized first, as a call

@@ -177,7 +177,7 @@ def _dequantize_op(packed:Tensor, absmax:Tensor, out:Tensor, blocksize:int) -> N
 # %% ../../nbs/1_bits/01_nf4.ipynb #77af03bd
 def check_packed(
     packed:Tensor, # (ceil(n / 2),) or a column, uint8
-    absmax:Tensor, # (ceil(n / blocksize),) of `dtype`
+    absmax:Tensor, # (ceil(n / blocksize),) of dtype
     n:int, # weights
     blocksize:int,
     dtype:torch.dtype=torch.float32, # of absmax
@@ -220,7 +220,7 @@ def dequantize_nf4(
     dtype:torch.dtype=torch.float32, # of the result; the product is made in float32 and rounded once
     blocksize:int=64,
     out:Tensor|None=None, # (shape), contiguous: written to, in its own dtype, if given
-) -> Tensor: # (shape) of `dtype`, or `out`
+) -> Tensor: # (shape) of dtype, or out
     "level of each code × absmax of its block; `UserError` where the arguments do not fit together"
     out = result_tensor(shape, dtype, packed, out)
     check_packed(packed, absmax, math.prod(shape), blocksize)

@@ -33,7 +33,7 @@ CUES = 'energy', 'structure', 'flux', 'novelty'
 def spectral_cues(
     power:Tensor, # (B, F, T) power in F bands
     past:int=8, # frames that novelty compares with
-) -> Tensor: # (B, T, 4) in the order of `CUES`
+) -> Tensor: # (B, T, 4) in the order of CUES
     "Energy, structure, flux and novelty of every frame"
     total = power.sum(1).clamp_min(1e-10)                                                       # (B, T)
     p = power / total[:, None]
@@ -66,7 +66,7 @@ def per_frame(
     values:Tensor, # (B, T, K)
     have:Tensor, # (B,) how many of the T are real
     want:Tensor, # (B,) frames to make of them; not more
-) -> Tensor: # (B, N, K), N the largest of `want`; zeros in the padding
+) -> Tensor: # (B, N, K), N the largest of want; zeros in the padding
     "Means of neighbouring values, as many as the encoder has frames"
     N = int(want.max())
     real = lengths_to_mask(have, values.shape[1])[..., None]
@@ -368,7 +368,7 @@ class FrameSelector(nn.Module):
         by:str='uniform', # one of `RULES`
         mode:str='drop', # or 'merge'
         place:str='fusion', # between encoder and decoder, or 'encoder': before its 4-bit layers
-        threshold:float|None=None, # in place of `keep`: standardised score that a frame must exceed
+        threshold:float|None=None, # in place of keep: standardised score that a frame must exceed
         mind:str|None=None, # None, 'keep' or 'merge': what to do about predicted errors
         mind_weight:float=1., # of the error's standardised logarithm beside the score's
         hidden:int=16, # of the learned scorer
@@ -412,10 +412,10 @@ class ChangedInput(nn.Module):
 
 @contextmanager
 def fewer_frames(
-    encoder:nn.Module, # of one of `POSITIONS_FIRST`
+    encoder:nn.Module, # of one of POSITIONS_FIRST
     lengths:Tensor, # (B,) real frames
     select, # frames (B, T, D) → kept frames (B, N, D), how many are real (B,)
-): # → a dictionary that has `lengths` (B,) once the encoder has run
+): # → a dictionary that has lengths (B,) once the encoder has run
     "In this block, the encoder's layers see what `select` leaves"
     got, owner = {}, getattr(encoder, 'encoder', encoder)
     def change(hidden_states, attention_mask=None, **kwargs):
@@ -494,13 +494,13 @@ def _check_selectable(model, by, keep, place, settings):
 def select_frames(
     model:AudioTextModel, # changed in place; with adapters, if a learned scorer is to be trained with them
     keep:float|None=.5, # share of each clip's frames
-    by:str|None=None, # one of `RULES`; None: the mean of neighbours, which is 'uniform' with a merge
+    by:str|None=None, # one of RULES; None: the mean of neighbours, which is 'uniform' with a merge
     mode:str|None=None, # 'drop' or 'merge'; None: 'drop' by a rule that is named, 'merge' without one
     place:str='fusion', # between encoder and decoder, or 'encoder': before its 4-bit layers
     original:AudioTextModel|None=None, # the model in 16 bits, where errors are to be predicted
     batches=None, # a few, to fit that prediction on
     ctc_head:nn.Module|None=None, # frames (…, D) → logits, for 'ctc'
-    **settings, # of `FrameSelector`: threshold, mind, mind_weight, hidden, blank
+    **settings, # of FrameSelector: threshold, mind, mind_weight, hidden, blank
 ) -> AudioTextModel: # the same model
     "Let a model keep a part of its frames only; `forward`, `generate`, `transcribe` and collators follow"
     by, mode = by or 'uniform', mode or ('drop' if by else 'merge')
@@ -530,7 +530,7 @@ def frame_seconds(model:AudioTextModel) -> float:
 
 def audio_times(
     model:AudioTextModel, # with selected frames; it has heard a batch
-    seconds:float|None=None, # from one encoder frame to the next; None: as `frame_seconds` says
+    seconds:float|None=None, # from one encoder frame to the next; None: as frame_seconds says
 ) -> Tensor: # (B, tokens) seconds, NaN in the padding
     "Where each audio token of the batch heard last is in the recording: the middle of the frames that it is made of"
     choice, k = model.frame_selector.last, getattr(model.fusion, 'k', None)
@@ -582,7 +582,7 @@ def _part_weights(model):
 
 def forward_flops(
     model:AudioTextModel,
-    entries:int, # on the time axis of `input_features`
+    entries:int, # on the time axis of input_features
     words:int=0, # tokens of text
 ) -> dict: # encoder, fusion, decoder, all
     "Operations of one forward pass of one clip, two for each multiply-add; without norms, activations and convolutions"

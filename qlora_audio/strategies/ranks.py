@@ -306,7 +306,7 @@ UNITS = 'parameters', 'bytes', 'rank'
 
 def _budget_in_parameters(
     budget:float,
-    unit:str, # one of `UNITS`
+    unit:str, # one of UNITS
     costs:dict, # layer → parameters of one rank
     most:dict, # layer → the highest rank it can have
 ) -> int:
@@ -395,7 +395,7 @@ def _lost_gains(layers, original):
 # %% ../../nbs/6_strategies/32_ranks.ipynb #4236bbd6
 def measured_gains(
     layers:dict, # name → layer
-    by:str, # one of `RULES`
+    by:str, # one of RULES
     model:nn.Module=None, # that the layers are in
     batches:list|None=None, # for 'gradient' and 'activations'
     original=None, # for 'quantization': the model before it was quantized, or name → weight
@@ -420,7 +420,7 @@ def _buy(
     costs:dict, # layer → parameters of one rank
     most:dict, # layer → the highest rank it can have
     groups:list, # of (layers, parameters)
-    per:str, # as in `spend`
+    per:str, # as in spend
 ) -> tuple[dict,float,list]: # layer → rank; the bound; layers that might have got more had more ranks been measured
     "`spend` in each group"
     ranks, bound, cut = dict.fromkeys(costs, 0), 0., []
@@ -468,7 +468,7 @@ def _warn_cut(ranks, gains, costs, cut, sketch, total):
 def allocate_ranks(
     model:nn.Module, # without adapters, in 4 bits or not; not changed
     batches:list|None=None, # a few, as the collator makes them; not needed by 'quantization' and 'uniform'
-    budget:float=8, # in `unit`
+    budget:float=8, # in unit
     unit:str='rank', # 'parameters', 'bytes' of the saved weights, or 'rank': as much as if every layer had this rank
     by:str='gradient', # 'gradient', 'activations' (EVA's rule), 'quantization' or 'uniform'
     per:str='parameter', # compare worth per 'parameter', or per 'rank' as EVA does

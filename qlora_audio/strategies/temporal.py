@@ -168,7 +168,7 @@ def pooled(
 def _controlled(
     cues:Tensor, # (B, C, T)
     lengths:Tensor, # (B,)
-    control:str|None, # as in `TemporalConfig`
+    control:str|None, # as in TemporalConfig
 ) -> Tensor: # (B, C, T)
     "The cues, or what a baseline puts in their place"
     if control is None: return cues
@@ -448,7 +448,7 @@ class TemporalLoRALinear(LoRALinear):
     "A frozen linear layer plus a thin product behind a gate that follows the sound"
     input_dependent = True
     def __init__(self,
-        base_layer:nn.Module, # `nn.Linear`, `NF4Linear`, `Conv1D` or bitsandbytes' `Linear4bit`; frozen here
+        base_layer:nn.Module, # nn.Linear, NF4Linear, Conv1D or bitsandbytes' Linear4bit; frozen here
         gate:TemporalGate, # hears for all layers
         place:str, # 'encoder', 'fusion' or 'decoder'
         r:int=8, # rank

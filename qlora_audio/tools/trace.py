@@ -130,7 +130,7 @@ class Shape:
     "One tensor of the base: how many numbers it has, what 4 bits mean for it, and whose it is"
     numbers:int
     rows:int # of its matrix
-    settings:tuple|None # (blocksize, double_quant) by the rules of `NF4Config`; None where it stays in 16 bits
+    settings:tuple|None # (blocksize, double_quant) by the rules of NF4Config; None where it stays in 16 bits
     modality:str|None # encoder, fusion or decoder; None where it cannot be told
     why:str # it stays; empty if it is quantized
     width:int|None=None # bytes of one number in a buffer, which no cast changes; None in a parameter
@@ -180,7 +180,7 @@ PARTS = ('activations', 'logits', 'restored weights', 'gradients') # what a trai
 class Live(TorchDispatchMode):
     "Counts the bytes of every tensor from the operation that makes it until nothing refers to it any more"
     def __init__(self,
-        kind:Callable=lambda t, func: 0, # (tensor, operation) → number in `PARTS`
+        kind:Callable=lambda t, func: 0, # (tensor, operation) → number in PARTS
         inside:Callable=lambda func, args, out: 0, # bytes that an operation takes while it runs, beside its result
     ):
         super().__init__()
@@ -223,7 +223,7 @@ class Live(TorchDispatchMode):
 _TAKEN_AS_THEY_ARE = {'where', 'masked_fill', 'clone'}
 
 def copied_bytes(
-    func, # an operation, as a `TorchDispatchMode` sees it
+    func, # an operation, as a TorchDispatchMode sees it
     args:tuple,
     out, # its result
 ) -> int:
@@ -290,7 +290,7 @@ def _dropout_cpu(x, p=.5, training=True, inplace=False):
 
 class KernelsOf(TorchFunctionMode):
     "Attention and dropout on the meta device as a device's kernels do them"
-    here = threading.local() # `device` of the one that this thread is in
+    here = threading.local() # device of the one that this thread is in
 
     def __init__(self, device:str): # 'cuda' or 'cpu'
         super().__init__()
@@ -474,7 +474,7 @@ def _can_checkpoint(module:nn.Module) -> bool:
 
 def checkpoint(
     model:nn.Module, # changed in place
-    **how, # more arguments of `torch.utils.checkpoint.checkpoint`
+    **how, # more arguments of torch.utils.checkpoint.checkpoint
 ):
     "Switch checkpointing on: in the model, or where its class has none, in the parts that have it"
     parts = [m for m in model.modules() if _can_checkpoint(m)]
@@ -688,7 +688,7 @@ class Step:
 
     def curve(self,
         batch:int,
-        units:float=1, # see `Listener`
+        units:float=1, # see Listener
         text:int=1, # tokens
         rank:float=1, # in multiples of the least in the same proportions
     ) -> np.ndarray: # (operations, parts) bytes

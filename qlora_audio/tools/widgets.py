@@ -219,9 +219,9 @@ def _last_values(curves:dict) -> list: # of str
     return [f'{label} {[*curves[name].values()][-1]:{form}}' for name, (label, form) in spelled.items() if curves[name]]
 
 def draw_run(
-    history:list, # `log_history` of transformers' Trainer
+    history:list, # log_history of transformers' Trainer
     steps:int, # of the whole run
-    at:int|None=None, # the step that it has come to; the last one in `history` if None
+    at:int|None=None, # the step that it has come to; the last one in history if None
 ) -> tuple[Figure,str]:
     "Loss and word error rate by step, and the last of each in words"
     curves = {name: {h['step']: h[name] for h in history if name in h} for name in ('loss', 'eval_loss', 'eval_wer')}
@@ -254,7 +254,7 @@ class Live(TrainerCallback):
 class TrainLive(Board):
     "A run that is watched while it runs, stopped, and gone on with"
     def __init__(self,
-        trainer, # a `QLoRATrainer`; its lines on standard output are switched off
+        trainer, # a QLoRATrainer; its lines on standard output are switched off
         every:float=.5, # seconds between two pictures, at least
     ):
         self.trainer, self.every = trainer, every
@@ -317,7 +317,7 @@ class TrainLive(Board):
 # %% ../../nbs/7_tools/40_widgets.ipynb #19a00030
 @torch.no_grad()
 def gate_over_time(
-    model, # an `AudioTextModel`
+    model, # an AudioTextModel
     wave:Tensor, # (n_samples,) at its rate
 ) -> Tensor|None: # (frames of the encoder,) from 0 to 2, or k; None without gates there
     "The mean gate of the encoder's adapters at each frame; of routed ones, the gate of the first"
@@ -333,7 +333,7 @@ FREE_RULES = ['novelty', 'energy', 'similarity', 'uniform', 'random'] # that nee
 
 @torch.no_grad()
 def kept_places(
-    model, # an `AudioTextModel`, perhaps with a frame selector
+    model, # an AudioTextModel, perhaps with a frame selector
     wave:Tensor, # (n_samples,) at its rate
 ) -> Tensor|None: # (kept frames,) from 0 to 1; None if all are kept
     "Where in the recording the frames are that the decoder reads"
@@ -348,7 +348,7 @@ class FourWays:
     "A base in 16 and in 4 bits, without and with an adapter, reading all frames or a part of them"
     def __init__(self,
         adapter, # folder of a saved adapter
-        base=None, # a folder or a Hub id of an `AudioTextModel`; the built-in base if None
+        base=None, # a folder or a Hub id of an AudioTextModel; the built-in base if None
     ):
         self.models = {16: Adapters(load_base(base)), 4: Adapters(load_base(base, NF4Config()))}
         for m in self.models.values(): m.add('adapter', adapter)
@@ -356,7 +356,7 @@ class FourWays:
 
     def __call__(self,
         wave:Tensor, # (n_samples,) at the model's rate, or a list of such
-        **kwargs, # of `transcribe`
+        **kwargs, # of transcribe
     ) -> dict: # (bits, adapter on) → text, or list of texts
         "What each of the four writes down"
         texts = {}
@@ -397,8 +397,8 @@ def _draw_features(ax, features:Tensor, seconds:float):
 
 def draw_sound(
     wave:Tensor, # (n_samples,) at the processor's rate
-    processor, # an `AudioTextProcessor`
-    gate:Tensor|None=None, # (frames,) from `gate_over_time`
+    processor, # an AudioTextProcessor
+    gate:Tensor|None=None, # (frames,) from gate_over_time
     kept:Tensor|None=None, # (kept frames,) where they are, from 0 to 1
 ) -> Figure:
     "What the encoder reads of a recording, over seconds"
@@ -507,8 +507,8 @@ REFUSALS = dict(
     insecure='browsers give it only to pages from https or from localhost; upload a file')
 
 def read_recording(
-    text:str, # what `Recorder` got from the browser: time, 'sound' or 'error', the rest
-) -> Tensor: # (n_samples,) at `RECORD_RATE`
+    text:str, # what Recorder got from the browser: time, 'sound' or 'error', the rest
+) -> Tensor: # (n_samples,) at RECORD_RATE
     "The sound that was recorded; `UserError` says why there is none"
     _, kind, content = text.split(' ')
     if kind == 'error':
@@ -520,8 +520,8 @@ def read_recording(
 class Listen(Board):
     "A recording: heard, seen, and written down four ways"
     def __init__(self,
-        ways, # a `FourWays`
-        clips:list, # rows with `audio` and `text`
+        ways, # a FourWays
+        clips:list, # rows with audio and text
     ):
         self.ways = ways
         self.clips = clips
@@ -584,10 +584,10 @@ class Listen(Board):
 
 # %% ../../nbs/7_tools/40_widgets.ipynb #19a00051
 def draw_memory(
-    model=None, # as in `plan`: a name in `KNOWN`, a folder; the built-in base if None
+    model=None, # as in plan: a name in KNOWN, a folder; the built-in base if None
     card:str='24GB',
     batch_size:int=1,
-    **options, # of `plan`: r, seconds, bits, checkpointing …
+    **options, # of plan: r, seconds, bits, checkpointing …
 ) -> tuple[Figure,str]:
     "What a training step takes, as bars beside the size of cards, and in words"
     p = plan(model, card, batch_size=batch_size, **options)
@@ -607,7 +607,7 @@ def draw_memory(
     return figure, f'{p}\n  on {card} there is {room}'
 
 def memory_planner(
-    model=None, # to begin with; as in `plan`
+    model=None, # to begin with; as in plan
 ) -> Explorer:
     "Model, card, rank and batch under your hand; the first look at a model takes some seconds"
     names = [('the built-in base', None)] + [(n, n) for n in KNOWN]
