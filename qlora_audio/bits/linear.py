@@ -443,7 +443,8 @@ def _loaded(key, old, new, assign):
     "`old` with the values of `new`: copied, or put in its place if asked for or if `old` is on the meta device"
     if old.shape != new.shape:
         raise UserError(f'{key}: size mismatch, {tuple(new.shape)} in the checkpoint, {tuple(old.shape)} in this layer')
-    if new.is_complex() or new.is_floating_point() != old.is_floating_point():
+    of_codes = key == 'weight' # which transformers may have cast on the meta device
+    if new.is_complex() or not of_codes and new.is_floating_point() != old.is_floating_point():
         raise UserError(f'{key}: {new.dtype} in the checkpoint, {old.dtype} in this layer; save the model again')
     if not assign and not old.is_meta:
         with torch.no_grad(): return old.copy_(new)
