@@ -6,7 +6,7 @@
 __all__ = ['PREFIX', 'PEFT_NAMES', 'CONFIG', 'TENSORS', 'SETTINGS', 'MORE', 'EXTRAS', 'START', 'VARIANT', 'PEFT_DEFAULTS',
            'FLOATS', 'LARGEST_TEXT', 'plain_name', 'gathered', 'base_fingerprint', 'quantized_fingerprint',
            'adapter_tensors', 'difference', 'peft_fields', 'tensors_sum', 'write_adapter', 'register_extra',
-           'save_adapter', 'shown', 'read_config', 'check_numbers', 'read_adapter', 'unchanged_on_error',
+           'base_sums', 'save_adapter', 'shown', 'read_config', 'check_numbers', 'read_adapter', 'unchanged_on_error',
            'state_dict_mismatches', 'original_weights', 'in_4bit', 'original_weight', 'load_adapter', 'peft_config']
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #44acf071
@@ -275,6 +275,15 @@ def _saved_tensors(model):
         raise UserError(f'model: NaN or infinity in {", ".join(bad)}; train again with a lower lr; nothing was written')
     return tensors
 
+def base_sums(
+    model:nn.Module, # with adapters
+) -> dict: # for the metadata of the files; they stay the same as long as the base does
+    "Fingerprints of the base under the adapters"
+    model = unwrap(model)[0]
+    config = model.lora_config
+    fingerprint = base_fingerprint(model, config.modules_to_save, config.bias == 'none')
+    return dict(base_fingerprint=fingerprint, fingerprint_version='2', base_quantized=quantized_fingerprint(model))
+
 def _refuse_flat(model):
     "`UserError` for FSDP of the first kind, which keeps the parameters of many layers in one flat tensor"
     if any('_fsdp_wrapped_module' in n.split('.') for n, _ in model.named_modules()) or hasattr(model, '_fsdp_wrapped_module'):
@@ -286,6 +295,7 @@ def save_adapter(
     folder:str|Path, # made here; must not exist, or be empty
     overwrite:bool=False, # replace the adapter in `folder`; files of other names stay
     write:bool=True, # False in all processes but one: they only help to gather
+    sums:dict|None=None, # from `base_sums`, if they are known already
     **info, # more for the files' metadata: any strings
 ) -> Path: # the folder
     "The adapter in peft's format: adapter_config.json and adapter_model.safetensors"
@@ -299,11 +309,10 @@ def save_adapter(
     tensors, texts = _saved_tensors(model), {CONFIG: peft_fields(model)}
     if extras: texts[SETTINGS] = {name: settings for name, (settings, _) in extras.items()}
     more = {f'{name}.{k}': t for name, (_, ts) in extras.items() for k, t in _copied(ts).items()}
-    config = model.lora_config
-    fingerprint = base_fingerprint(model, config.modules_to_save, config.bias == 'none')
-    base = dict(base_name=texts[CONFIG]['base_model_name_or_path'] or '', base_revision=texts[CONFIG]['revision'] or '',
-                base_fingerprint=fingerprint, fingerprint_version='2', base_quantized=quantized_fingerprint(model))
-    if write: write_adapter(folder, texts, more, tensors, base | info)
+    names = ('base_model_name_or_path', 'revision')
+    about = dict(zip(('base_name', 'base_revision'), (texts[CONFIG][n] or '' for n in names)))
+    if sums is None: sums = base_sums(model)
+    if write: write_adapter(folder, texts, more, tensors, about | sums | info)
     return folder
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #f8b96dcb

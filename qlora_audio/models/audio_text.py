@@ -172,7 +172,7 @@ def word_ids(
     if audio_token and audio_token in text:
         raise UserError(f'text: {audio_token!r} in {text[:80]!r} stands for sound; take it out of the words')
     ids = text_ids(tokenizer, text)
-    if not ids: raise UserError('text: it is empty; leave recordings without words out')
+    if not ids or not text.strip(): raise UserError('text: it is empty; leave recordings without words out')
     if tokenizer.unk_token_id in ids:
         unknown = [w for w in text.split() if tokenizer.unk_token_id in text_ids(tokenizer, w)]
         raise UserError(f'text: {unknown[0]!r} in {text!r} is not in the tokenizer; '

@@ -291,7 +291,7 @@ class TrainLive(Board):
     def run(self):
         "The whole run, or what is left of it"
         try:
-            self.trainer.train(resume=True)
+            self.trainer.train(resume_from_checkpoint=True)
             self._ended(self.trainer.state)
         except Exception as e:
             self.say(f'{type(e).__name__}: {e}', wrong=True)
