@@ -658,8 +658,8 @@ def load_checked(
 ) -> nn.Module:
     "A model whose checkpoint has all of its keys and no others, in the right shapes and types; else one error"
     types = _types_in(_weight_files(folder))
-    options = dict(trust_remote_code=False) | options
-    try: model, info = load(folder, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    options = dict(trust_remote_code=False) | options | dict(output_loading_info=True, ignore_mismatched_sizes=True)
+    try: model, info = load(folder, **options)
     except UserError: raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as e:
         raise UserError(f'{folder}: the model cannot be loaded ({_reason(e)})') from e

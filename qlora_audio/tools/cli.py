@@ -213,7 +213,7 @@ def read_settings(
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as e:
         if isinstance(e, UserError):
             raise
-        where = f'line {e.problem_mark.line + 1}: {e.problem}' if getattr(e, 'problem_mark', None) else one_line(e)
+        where = f'line {e.problem_mark.line + 1}: {e.problem}' if getattr(e, 'problem_mark', None) else ' '.join(str(e).split())
         raise UserError(f'config: {file} is not YAML ({where[:160]}); write lines like steps: 400') from None
     if not isinstance(settings or {}, dict):
         kind = type(settings).__name__
