@@ -72,7 +72,8 @@ def check_sizes(r, lora_alpha, lora_dropout):
     if not isinstance(r, int) or isinstance(r, bool) or r < 1:
         raise UserError(f'r: a rank of {r!r} is impossible; give 1 or more')
     if not is_number(lora_alpha) or not abs(lora_alpha) <= LARGEST_ALPHA:
-        raise UserError(f'lora_alpha: {lora_alpha!r} is not a number up to {LARGEST_ALPHA:.0e}; give about twice the rank')
+        raise UserError(f'lora_alpha: {lora_alpha!r} is not a number up to {LARGEST_ALPHA:.0e}; '
+                        'give about twice the rank')
     if not is_number(lora_dropout) or not 0 <= lora_dropout < 1:
         raise UserError(f'lora_dropout: {lora_dropout} is not a probability below 1; use 0 to 0.5')
 

@@ -397,7 +397,8 @@ def merge_adapter(
         squares = _merge_one(model, name, into, dtype, read, digest)
         error, weight, delta = error + squares[0], weight + squares[1], delta + squares[2]
     _mark_merged(model, digest.hexdigest()[:16], into, old_layers)
-    given.merge_report = model.merge_report = MergeReport(into, len(adapted), _ratio(error, weight), _ratio(error, delta),
-                                     _output_error(outputs, _outputs(model, batches or [])), score,
-                                     evaluate and evaluate(model))
+    after = _output_error(outputs, _outputs(model, batches or []))
+    report = MergeReport(into, len(adapted), _ratio(error, weight), _ratio(error, delta), after, score,
+                         evaluate and evaluate(model))
+    model.merge_report = given.merge_report = report
     return given

@@ -55,6 +55,7 @@ def _inside_adapters(model):
     parameters |= {id(p) for m in model.modules() if getattr(m, 'beside_base', False) for p in m.parameters()}
     return modules, parameters
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #9a29aa3e
 def base_fingerprint(
     model:nn.Module,
     leave_out:list=(), # modules trained in full
@@ -275,6 +276,7 @@ def _saved_tensors(model):
         raise UserError(f'model: NaN or infinity in {", ".join(bad)}; train again with a lower lr; nothing was written')
     return tensors
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #66847732
 def base_sums(
     model:nn.Module, # with adapters
 ) -> dict: # for the metadata of the files; they stay the same as long as the base does
@@ -286,7 +288,7 @@ def base_sums(
 
 def _refuse_flat(model):
     "`UserError` for FSDP of the first kind, which keeps the parameters of many layers in one flat tensor"
-    if any('_fsdp_wrapped_module' in n.split('.') for n, _ in model.named_modules()) or hasattr(model, '_fsdp_wrapped_module'):
+    if any('_fsdp_wrapped_module' in n.split('.') for n, _ in model.named_modules()):
         raise UserError('model: FullyShardedDataParallel keeps parameters flat; save inside of '
                         'FullyShardedDataParallel.summon_full_params and give model.module, or use fully_shard')
 
@@ -352,7 +354,8 @@ def read_config(
     own = {k: v for k, v in raw.items() if k in known and k != 'init_lora_weights' and v is not None}
     fields = PEFT_DEFAULTS | own
     for k in ('rank_pattern', 'alpha_pattern'): # whole names have dots, which mean any character in a regex
-        if isinstance(fields.get(k), dict): fields[k] = {(n if '\\' in n else n.replace('.', r'\.')): v for n, v in fields[k].items()}
+        if not isinstance(fields.get(k), dict): continue
+        fields[k] = {(n if '\\' in n else n.replace('.', r'\.')): v for n, v in fields[k].items()}
     try: config = LoRAConfig(**fields)
     except (TypeError, ValueError) as e: config = problems.append(shown(str(e), 200))
     return config, problems
@@ -602,8 +605,8 @@ def _read_extras(folder, metadata):
     check_numbers(more, {k: t for k, t in tensors.items() if t.is_complex() or t.is_floating_point()})
     def under(name): return {k.removeprefix(name + '.'): v for k, v in tensors.items() if k.startswith(name + '.')}
     if unknown := raw.keys() - EXTRAS.keys() - {START, VARIANT}:
-        raise UserError('\n'.join(f'{settings}: nothing here knows {shown(repr(n))}; import the module that registers it first'
-                                  for n in sorted(unknown)))
+        raise UserError('\n'.join(f'{settings}: nothing here knows {shown(repr(n))}; '
+                                  'import the module that registers it first' for n in sorted(unknown)))
     return {name: (value, under(name)) for name, value in raw.items()}
 
 def _whole_names(model, ends):
@@ -614,6 +617,7 @@ def _whole_names(model, ends):
         whole += found or [end]
     return whole
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #1eebc279
 def _layer_of(key): return re.split(r'[.]lora_', key.removeprefix(PREFIX))[0]
 
 def _new_names(model, tensors) -> dict:
@@ -630,11 +634,14 @@ def _with_new_names(model, config, tensors) -> tuple: # config, tensors
     renamed = _new_names(model, tensors)
     if not renamed: return config, tensors
     layers = {_layer_of(k): _layer_of(v) for k, v in renamed.items() if '.lora_' in k}
-    def pattern(old): return {re.escape(layers.get(n.replace('\\', ''), n.replace('\\', ''))): v for n, v in old.items()}
+    def pattern(old):
+        plain = {n.replace('\\', ''): v for n, v in old.items()}
+        return {re.escape(layers.get(n, n)): v for n, v in plain.items()}
     config = replace(config, target_modules=list(layers.values()), exclude_modules=None,
                      rank_pattern=pattern(config.rank_pattern), alpha_pattern=pattern(config.alpha_pattern))
     return config, {renamed[k]: t for k, t in tensors.items()}
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #bab780cf
 @torch.no_grad()
 def _copy_in(parameters, tensors):
     "The numbers of a file"

@@ -33,7 +33,8 @@ def _check_type(name, value, kinds):
     numbers = value.values() if isinstance(value, dict) else ()
     inside = inside or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in numbers)
     if not isinstance(value, kinds) or inside:
-        raise UserError(f'{name}: {repr(value)[:60]} is not what this field takes; see the list of fields in 07_targets')
+        raise UserError(f'{name}: {repr(value)[:60]} is not what this field takes; '
+                        'see the fields of LoRAConfig')
 
 @dataclass
 class LoRAConfig:
@@ -267,6 +268,7 @@ def _train_in_full(modules:list):
         module._float32_hooks = [module.register_forward_pre_hook(_widen, with_kwargs=True),
                                  module.register_forward_hook(_narrow)]
 
+# %% ../../nbs/2_adapters/07_targets.ipynb #cabf23ac
 def _train_biases(model, which):
     "Let the biases that `LoRAConfig.bias` means have gradients"
     if which == 'none': return

@@ -421,7 +421,8 @@ def read_quant_state(
         raise UserError(f"weight: {tensors['weight'].dtype} without {QUANT_STATE}; "
                         'load a 16-bit weight into nn.Linear and use NF4Linear.from_linear')
     try: info = json.loads(bytes(tensors[QUANT_STATE].cpu().tolist()))
-    except (TypeError, ValueError, RecursionError) as e: raise UserError(f'{QUANT_STATE}: not JSON ({e}); save the model again') from None
+    except (TypeError, ValueError, RecursionError) as e:
+        raise UserError(f'{QUANT_STATE}: not JSON ({e}); save the model again') from None
     _check_quant_state(info, tensors)
     return info
 

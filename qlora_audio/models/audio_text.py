@@ -208,6 +208,7 @@ def _check_length(model, processor, samples:int, words:int):
         raise UserError(f'text: {words} tokens after {seconds:.1f} s of sound and the prompt make {length}, '
                         f'but the decoder has positions for {limit}; cut the recording')
 
+# %% ../../nbs/4_models/18_audio_text.ipynb #1640bb7a
 class SpeechCollator:
     "Recordings and words → one padded batch for `AudioTextModel`: call it with a list of rows"
     def __init__(self,
@@ -554,6 +555,7 @@ def _warn_unfinished(cut:int, total:int):
     if cut: warnings.warn(f'max_new_tokens: {cut} of {total} texts reached the limit of tokens and may go on; '
                           'give more, or shorter recordings', stacklevel=3)
 
+# %% ../../nbs/4_models/18_audio_text.ipynb #6cc0e4fa
 class WritesWords:
     "An `AudioTextModel` that writes: `generate` for batches of features, `transcribe` for files and waveforms"
     @torch.no_grad()
@@ -817,6 +819,7 @@ def _load_generation(model, folder):
     try: model.decoder.generation_config = GenerationConfig.from_pretrained(folder)
     except OSError: pass
 
+# %% ../../nbs/4_models/18_audio_text.ipynb #7c590ca7
 class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts, PreTrainedModel):
     "Audio encoder → fusion → text decoder; audio tokens stand where `input_ids` holds `config.audio_token_id`"
     config_class = AudioTextConfig

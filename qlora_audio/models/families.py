@@ -19,7 +19,9 @@ from ..errors import UserError
 from ..adapters.modalities import register_family as register_modalities
 from ..sound.audio import load_audio, quiet_bands, resample
 from ..sound.batches import pad_last
-from .audio_text import AudioTextModel, load_checked, row_name, SpeechCollator, token_limit, with_sound
+from qlora_audio.models.audio_text import (
+    AudioTextModel, load_checked, row_name, SpeechCollator, token_limit, with_sound,
+)
 
 # %% ../../nbs/4_models/20_families.ipynb #a4ea1a5b
 @dataclass

@@ -213,7 +213,8 @@ def read_settings(
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as e:
         if isinstance(e, UserError):
             raise
-        where = f'line {e.problem_mark.line + 1}: {e.problem}' if getattr(e, 'problem_mark', None) else ' '.join(str(e).split())
+        mark = getattr(e, 'problem_mark', None)
+        where = f'line {mark.line + 1}: {e.problem}' if mark else ' '.join(str(e).split())
         raise UserError(f'config: {file} is not YAML ({where[:160]}); write lines like steps: 400') from None
     if not isinstance(settings or {}, dict):
         kind = type(settings).__name__
@@ -241,7 +242,8 @@ def _parsed_setting(
         wrong = f'{str(value)[:60]!r} is not a number of the kind it takes ({kind})'
         raise UserError(f'config: {name}: {wrong}; write {example}') from None
     if action.choices and parsed not in action.choices:
-        raise UserError(f'config: {name}: {str(value)[:60]!r} is impossible; use {" or ".join(map(str, action.choices))}')
+        choices = ' or '.join(map(str, action.choices))
+        raise UserError(f'config: {name}: {str(value)[:60]!r} is impossible; use {choices}')
     return parsed
 
 def with_settings(
@@ -332,6 +334,7 @@ def _quiet_libraries():
 def _say(line):
     print(f'qlora_audio: {line}', file=sys.stderr)
 
+# %% ../../nbs/7_tools/38_cli.ipynb #fb4c4c56
 class _Signals:
     "SIGTERM and SIGHUP stop a command as Ctrl-C does; `stopped` says that one of the three came"
     def __init__(self):
@@ -367,6 +370,7 @@ def _plain_output():
     finally:
         warnings.showwarning = before
 
+# %% ../../nbs/7_tools/38_cli.ipynb #15e0054c
 def run_command(
     args:argparse.Namespace, # from `parse`
 ):

@@ -113,6 +113,7 @@ def write_whole(
         part.unlink(missing_ok=True)
         raise UserError(f'{file}: it could not be written ({e.strerror}); make room, or let it be written to') from e
 
+# %% ../../nbs/7_tools/39_commands.ipynb #ca2f3982
 def _new_folder(folder) -> Path:
     "Refuse a folder that has something in it"
     folder = Path(folder)

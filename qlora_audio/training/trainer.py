@@ -150,6 +150,7 @@ class StreamBatches(torch.utils.data.IterableDataset):
             yield keys[self.rank::self.world] or keys[:1]
             number += len(batch)
 
+# %% ../../nbs/5_training/29_trainer.ipynb #c1f9ccbe
 def is_stream(data) -> bool:
     "Whether rows come one after the other only, as from `datasets.IterableDataset`"
     return not (hasattr(data, '__getitem__') and hasattr(data, '__len__')) or hasattr(data, 'n_shards')
@@ -173,7 +174,8 @@ def train_loader(
     "Batches by length; an index alone decides what a row becomes, so that workers and processes change nothing"
     if is_stream(data):
         stream = StreamBatches(data, args.batch_size, args.process_index, args.world_size)
-        return torch.utils.data.DataLoader(stream, batch_size=None, collate_fn=SeededCollator(collator, None, args.seed),
+        collate = SeededCollator(collator, None, args.seed)
+        return torch.utils.data.DataLoader(stream, batch_size=None, collate_fn=collate,
                                            pin_memory=args.dataloader_pin_memory), stream
     batches = LengthBatchSampler(_durations(data), args.batch_size, max_seconds=args.max_seconds, window=args.window,
                                  seed=args.seed, drop_last=args.dataloader_drop_last)
@@ -412,6 +414,7 @@ def _plain_checkpointing(args):
     if not args.gradient_checkpointing: return
     args.gradient_checkpointing_kwargs = dict(use_reentrant=False) | dict(args.gradient_checkpointing_kwargs or {})
 
+# %% ../../nbs/5_training/29_trainer.ipynb #b8bdb2de
 @dataclass
 class QLoRAArguments(TrainingArguments):
     "transformers' `TrainingArguments` with defaults for adapters, and what `QLoRATrainer` adds"
@@ -547,7 +550,8 @@ def evaluate_rows(
     trainer.model.eval()
     try:
         with torch.no_grad(), in_autocast(trainer.model, trainer.accelerator):
-            for rows in _some_rows(data, trainer.args): parts.append(_mean_loss(trainer, rows) | _transcripts(trainer, rows))
+            for rows in _some_rows(data, trainer.args):
+                parts.append(_mean_loss(trainer, rows) | _transcripts(trainer, rows))
     finally: trainer.model.train(was_training)
     parts = gather_object([_added(parts)])
     return combine_evaluations(parts) | _own_metrics(trainer, parts)
@@ -621,6 +625,7 @@ def _resume_from(
         f'output_dir: no checkpoint in {home} is whole; choose another folder to start again')
     return path
 
+# %% ../../nbs/5_training/29_trainer.ipynb #88e7a49b
 def _json(file:Path) -> dict:
     "The object in a file of a checkpoint"
     try: found = json.loads(file.read_text(encoding='utf-8'))
@@ -649,6 +654,7 @@ def _restore_patience(trainer, state:dict):
     if callback := _early_stopping(trainer):
         callback.early_stopping_patience_counter = saved.get('attributes', {}).get('early_stopping_patience_counter', 0)
 
+# %% ../../nbs/5_training/29_trainer.ipynb #5592704a
 def _is_finished(trainer, state:TrainerState) -> bool:
     "Whether a run had done all its steps, or had stopped early"
     args, callback = trainer.args, _early_stopping(trainer)
@@ -665,6 +671,7 @@ def _finish_again(trainer, checkpoint:Path, state:TrainerState) -> TrainOutput:
     print(f'{checkpoint.name}: this run is finished; no step is done', flush=True)
     return TrainOutput(state.global_step, losses[-1] if losses else math.nan, dict(train_runtime=0.))
 
+# %% ../../nbs/5_training/29_trainer.ipynb #fb671ea0
 def _restore_facts(trainer, checkpoint:Path):
     "How far the run has adapted; `UserError` where the data would not be the same"
     facts = _read_facts(checkpoint/'run.json', trainer.args)
@@ -712,6 +719,7 @@ def with_augment(collator, augment:Augment):
     if hasattr(collator, 'with_augment'): return collator.with_augment(augment)
     return _ChangedFirst(collator, augment)
 
+# %% ../../nbs/5_training/29_trainer.ipynb #97bbf13b
 def _step_arguments(args:QLoRAArguments) -> QLoRAArguments:
     "The arguments as transformers' loop needs them: it makes one pass for a step, which is cut into microbatches here"
     own = copy(args)
@@ -739,7 +747,8 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
     trainer.writer = CheckpointWriter(args.output_dir, args.save_total_limit)
     trainer.saving = False # whether transformers writes into `writer.growing`
     trainer.sums = None # fingerprints of the base, once they are known
-    if args.gradient_checkpointing and args.gradient_checkpointing_kwargs.get('use_reentrant'): require_input_grads(model)
+    if args.gradient_checkpointing and args.gradient_checkpointing_kwargs.get('use_reentrant'):
+        require_input_grads(model)
 
 def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
     own = [Progress(), trainer.skip_step, trainer.set_epoch, *(more or [])]
@@ -751,6 +760,7 @@ def _paged_adamw(args:QLoRAArguments) -> tuple|None: # class and arguments, for 
     return PagedAdamW, dict(lr=args.learning_rate, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon,
                             page_bytes=args.optim_page_bytes, device_budget=args.optim_budget)
 
+# %% ../../nbs/5_training/29_trainer.ipynb #8454fe60
 @contextlib.contextmanager
 def _counts_as_adapted(model:nn.Module):
     "transformers trains a quantized model only if peft's adapters are in it; ours are adapters too"
@@ -832,6 +842,7 @@ def _readable(checkpoint, load):
         raise UserError(f'{checkpoint}: the state of its optimizer or of its random numbers cannot be read; '
                         'delete this checkpoint, and the one before it is used') from None
 
+# %% ../../nbs/5_training/29_trainer.ipynb #6f373043
 class QLoRATrainer(MicrobatchTrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def __init__(self,
