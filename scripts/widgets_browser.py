@@ -43,7 +43,7 @@ def run(folder):
     def transcribe(numbers): return [word(small.outer(torch.relu(small.inner(sound(n)))).argmax()) for n in numbers]
     rows = [dict(number=n, audio=n, text=word(sound(n).sum() > 0)) for n in range(200)]
     args = QLoRAArguments(folder, max_steps=40, logging_steps=1, save_steps=100, eval_on_start=True, eval_strategy='steps', eval_steps=5, batch_size=8, learning_rate=1e-2, weight_decay=0., use_cpu=True)
-    return QLoRATrainer(small, args, rows[:100], rows[100:], collator=slow_batch, transcribe=transcribe)
+    return QLoRATrainer(small, args, rows[:100], rows[100:], data_collator=slow_batch, transcribe=transcribe)
 print('ready')
 '''
 SAME = '''

@@ -19,6 +19,7 @@ from ..bits.double_quant import AbsmaxState, dequantize_absmax, quantize_absmax
 from ..bits.linear import NF4Linear
 from ..bits.nf4 import dequantize_nf4, quantize_nf4
 from .lora import adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer
+from .modalities import unwrap
 from .saving import in_4bit, load_adapter, original_weight, original_weights, read_adapter
 from .targets import _put, add_lora, LoRAConfig
 
@@ -131,8 +132,9 @@ class Adapters:
     def __init__(self,
         model:nn.Module, # with one adapter, which is called 'default', or none
     ):
-        self.model, self.active = model, None
+        self.model, self.active = unwrap(model)[0], None
         self.sets = {} # name → AdapterSet
+        model = self.model
         if not (layers := adapted_layers(model)): return
         if model.lora_config.modules_to_save or model.lora_config.bias != 'none':
             raise UserError('model: its biases and modules trained in full cannot be told from the base; '
@@ -381,6 +383,7 @@ def merge_adapter(
     reversible:bool=False, # keep the old layers for `unmerge_adapter`
 ) -> nn.Module: # the same model, ordinary layers in it; `model.merge_report` says what it cost
     "Add each adapter to its weight; but for 'nf4', 4-bit layers without one are written out, too"
+    given, model = model, unwrap(model)[0]
     _check_merge(model, into, constant)
     read = _original_reader(model, base) if into == '16bit' else None
     outputs = _outputs(model, batches or [])
@@ -394,7 +397,8 @@ def merge_adapter(
         squares = _merge_one(model, name, into, dtype, read, digest)
         error, weight, delta = error + squares[0], weight + squares[1], delta + squares[2]
     _mark_merged(model, digest.hexdigest()[:16], into, old_layers)
-    model.merge_report = MergeReport(into, len(adapted), _ratio(error, weight), _ratio(error, delta),
-                                     _output_error(outputs, _outputs(model, batches or [])), score,
-                                     evaluate and evaluate(model))
-    return model
+    after = _output_error(outputs, _outputs(model, batches or []))
+    report = MergeReport(into, len(adapted), _ratio(error, weight), _ratio(error, delta), after, score,
+                         evaluate and evaluate(model))
+    model.merge_report = given.merge_report = report
+    return given

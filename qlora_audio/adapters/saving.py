@@ -4,27 +4,48 @@
 
 # %% auto #0
 __all__ = ['PREFIX', 'PEFT_NAMES', 'CONFIG', 'TENSORS', 'SETTINGS', 'MORE', 'EXTRAS', 'START', 'VARIANT', 'PEFT_DEFAULTS',
-           'base_fingerprint', 'quantized_fingerprint', 'adapter_tensors', 'difference', 'peft_fields', 'write_adapter',
-           'register_extra', 'save_adapter', 'read_config', 'read_adapter', 'unchanged_on_error',
+           'FLOATS', 'LARGEST_TEXT', 'plain_name', 'gathered', 'base_fingerprint', 'quantized_fingerprint',
+           'adapter_tensors', 'difference', 'peft_fields', 'tensors_sum', 'write_adapter', 'register_extra',
+           'base_sums', 'save_adapter', 'shown', 'read_config', 'check_numbers', 'read_adapter', 'unchanged_on_error',
            'state_dict_mismatches', 'original_weights', 'in_4bit', 'original_weight', 'load_adapter', 'peft_config']
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #44acf071
 import hashlib, json, math, os, re, warnings
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 import torch
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from torch import nn, Tensor
+from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import rename_source_key, WeightRenaming
 from ..errors import UserError
 from ..bits.linear import NF4Linear
 from .lora import adapted_layers, adapter_parameters, base_weight, LoRALinear
+from .modalities import unwrap
 from .targets import _put, add_lora, LoRAConfig
 from .variants import like_base, Replaced, VARIANTS
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #04ac849e
+_AROUND = {'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module'} # in the names of wrapped modules
+
+def plain_name(name:str) -> str:
+    "The name that a module or parameter has without wrappers"
+    return '.'.join(part for part in name.split('.') if part not in _AROUND)
+
+def gathered(t:Tensor) -> Tensor:
+    "All of a tensor that is shared out over processes; call it in each of them"
+    return t.full_tensor() if hasattr(t, 'full_tensor') else t
+
+def _random_rows(model) -> tuple: # ids of parameters, and the row that stands for sound
+    "Embedding and head hold a row for the placeholder of sound, which no sequence ever shows"
+    row = getattr(getattr(model, 'config', None), 'audio_token_id', None)
+    ends = [getattr(model, f'get_{side}put_embeddings', lambda: None)() for side in ('in', 'out')]
+    return {id(m.weight) for m in ends if getattr(m, 'weight', None) is not None}, row
+
 def _inside_adapters(model):
     "Ids of the adapters' own modules and parameters, and of what stands beside the base and is saved with them"
     layers = adapted_layers(model).values()
@@ -34,14 +55,20 @@ def _inside_adapters(model):
     parameters |= {id(p) for m in model.modules() if getattr(m, 'beside_base', False) for p in m.parameters()}
     return modules, parameters
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #9a29aa3e
 def base_fingerprint(
     model:nn.Module,
     leave_out:list=(), # modules trained in full
     biases:bool=True, # False if some of them are trained
+    version:int=2, # 1: as adapters were saved at first
 ) -> str: # 16 hexadecimal digits
     "Hash of the tensors that stay the same whatever is done to the base"
+    model = unwrap(model)[0]
     adapters, parameters = _inside_adapters(model)
-    def own_name(name): return name.replace('.base_layer', '')
+    random_rows, row = _random_rows(model)
+    if version > 1: # in full, under whatever name
+        parameters |= {id(p) for m in leave_out for p in model.get_submodule(m).parameters()}
+    def own_name(name): return plain_name(name).replace('.base_layer', '')
     linears = {own_name(n) for n, m in model.named_modules()
                if (hasattr(m, 'in_features') or hasattr(m, 'nf')) and id(m) not in adapters}
     head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
@@ -53,7 +80,11 @@ def base_fingerprint(
         owner, _, kind = name.rpartition('.')
         if kind == 'weight' and owner in linears and owner != head_name: continue
         if any(owner == m or owner.startswith(m + '.') for m in leave_out) or kind == 'bias' and not biases: continue
-        digits = p.detach().to('cpu', torch.bfloat16).contiguous().view(torch.int16)
+        if version > 1 and kind == 'masked_spec_embed': continue # many checkpoints have none, and it is drawn
+        digits = gathered(p.detach()).to('cpu', torch.bfloat16).contiguous().view(torch.int16)
+        if version > 1 and id(p) in random_rows and row is not None and 0 <= row < len(digits):
+            digits = digits.clone()
+            digits[row] = 0
         digest.update(name.encode() + digits.numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -64,7 +95,7 @@ def quantized_fingerprint(
     "Hash of the 4-bit codes and their scales"
     digest, layers = hashlib.sha256(), [m for m in model.modules() if isinstance(m, NF4Linear)]
     for m in layers:
-        for t in (m.weight, m.absmax): digest.update(t.detach().cpu().contiguous().numpy().tobytes())
+        for t in (m.weight, m.absmax): digest.update(gathered(t.detach()).cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16] if layers else ''
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #4a116f6b
@@ -76,6 +107,7 @@ def adapter_tensors(
     model:nn.Module, # with adapters
 ) -> dict: # key as in peft's files → tensor, the model's own
     "The adapters, the modules trained in full and the trained biases, under the names that peft gives them"
+    model = unwrap(model)[0]
     config = getattr(model, 'lora_config', None)
     if config is None: raise UserError('model: it has no adapters; add them with add_lora')
     layers, named = adapted_layers(model), {}
@@ -88,7 +120,7 @@ def adapter_tensors(
     if config.bias == 'lora_only':
         biases = {n: getattr(m.base_layer, 'bias', None) for n, m in layers.items()}
         named |= {f'{n}.base_layer.bias': bias for n, bias in biases.items() if bias is not None}
-    return {PREFIX + n: p for n, p in named.items()}
+    return {PREFIX + plain_name(n): p for n, p in named.items()}
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #661f6166
 def _saved_size(layer):
@@ -115,14 +147,16 @@ def _usual_and_others(values):
 def _target_names(model, layers):
     "Names for peft's `target_modules`; a regex where one of them would mean other layers, too"
     inside = {id(m) for layer in layers.values() for m in layer.modules()}
-    others = [n for n, m in model.named_modules() if id(m) not in inside and _ends_like(n, layers)]
+    names = {plain_name(n): m for n, m in model.named_modules()}
+    others = [n for n, m in names.items() if id(m) not in inside and _ends_like(n, layers)]
     return '|'.join(map(re.escape, sorted(layers))) if others else sorted(layers)
 
 def peft_fields(
     model:nn.Module, # with adapters
 ) -> dict: # what adapter_config.json says
     "peft's `LoraConfig` of the layers as they are"
-    config, layers, base = model.lora_config, adapted_layers(model), getattr(model, 'config', None)
+    config, base = model.lora_config, getattr(model, 'config', None)
+    layers = {plain_name(n): m for n, m in adapted_layers(model).items()}
     r, ranks = _usual_and_others({n: _saved_size(m)[0] for n, m in layers.items()})
     alpha, alphas = _usual_and_others({n: _saved_size(m)[1] for n, m in layers.items()})
     return dict(
@@ -145,6 +179,27 @@ def _to_disk(path):
     try: os.fsync(handle)
     finally: os.close(handle)
 
+def tensors_sum(
+    tensors:dict, # name → tensor
+) -> str: # 64 hexadecimal digits
+    "SHA-256 of names, types, shapes and numbers"
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        t = tensors[name].detach().cpu().contiguous()
+        digest.update(f'{name} {t.dtype} {tuple(t.shape)} '.encode(errors='surrogatepass'))
+        digest.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+@contextmanager
+def _nothing_left(folder, names):
+    "If writing fails, what was staged is gone, and the error says where"
+    try: yield
+    except (OSError, SafetensorError) as e:
+        for name in names:
+            with suppress(OSError): _staged(folder, name).unlink(missing_ok=True)
+        raise UserError(f'{folder}: the adapter could not be written ({e}); make room, or let it be written to. '
+                        'What was there before is as it was') from e
+
 def write_adapter(
     folder:Path,
     texts:dict, # file name → JSON
@@ -153,13 +208,16 @@ def write_adapter(
     metadata:dict, # strings
 ):
     "All files of an adapter, in the place of those that are there"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items(): _staged(folder, name).write_text(json.dumps(text, indent=1))
-    if more: save_file(more, _staged(folder, MORE), metadata=dict(format='pt'))
     companions = [*texts] + [MORE] * bool(more)
-    files = json.dumps({n: _sha(_staged(folder, n)) for n in companions})
-    save_file(tensors, _staged(folder, TENSORS), metadata=dict(metadata, format='pt', files=files))
-    for name in (*companions, TENSORS): _to_disk(_staged(folder, name))
+    with _nothing_left(folder, (*companions, TENSORS)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _staged(folder, name).write_text(json.dumps(text, indent=1), encoding='utf-8')
+        if more: save_file(more, _staged(folder, MORE), metadata=dict(format='pt'))
+        files = json.dumps({n: _sha(_staged(folder, n)) for n in companions})
+        about = dict(metadata, format='pt', files=files, tensors=tensors_sum(tensors))
+        save_file(tensors, _staged(folder, TENSORS), metadata=about)
+        for name in (*companions, TENSORS): _to_disk(_staged(folder, name))
     for name in (TENSORS, *companions): os.replace(_staged(folder, name), folder/name)
     for name in {SETTINGS, MORE}.difference(companions): (folder/name).unlink(missing_ok=True) # of the adapter before
     _to_disk(folder)
@@ -200,7 +258,7 @@ def _save_variant(model):
     return dict(name=name), more
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #fcb47e3e
-def _copied(tensors): return {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
+def _copied(tensors): return {k: gathered(t.detach()).cpu().contiguous().clone() for k, t in tensors.items()}
 
 def _extras_of(model):
     "Name → (settings, tensors) of everything that is saved beside the adapter"
@@ -213,20 +271,39 @@ def _saved_tensors(model):
     tensors = _copied(adapter_tensors(model))
     for n, layer in adapted_layers(model).items():
         if not layer.base_replaced: continue
-        for half, t in zip('AB', difference(layer)): tensors[f'{PREFIX}{n}.lora_{half}.weight'] = t.cpu()
+        for half, t in zip('AB', difference(layer)): tensors[f'{PREFIX}{plain_name(n)}.lora_{half}.weight'] = t.cpu()
     if bad := [k for k, v in tensors.items() if not v.isfinite().all()]:
         raise UserError(f'model: NaN or infinity in {", ".join(bad)}; train again with a lower lr; nothing was written')
     return tensors
 
-def save_adapter(
+# %% ../../nbs/2_adapters/08_saving.ipynb #66847732
+def base_sums(
     model:nn.Module, # with adapters
+) -> dict: # for the metadata of the files; they stay the same as long as the base does
+    "Fingerprints of the base under the adapters"
+    model = unwrap(model)[0]
+    config = model.lora_config
+    fingerprint = base_fingerprint(model, config.modules_to_save, config.bias == 'none')
+    return dict(base_fingerprint=fingerprint, fingerprint_version='2', base_quantized=quantized_fingerprint(model))
+
+def _refuse_flat(model):
+    "`UserError` for FSDP of the first kind, which keeps the parameters of many layers in one flat tensor"
+    if any('_fsdp_wrapped_module' in n.split('.') for n, _ in model.named_modules()):
+        raise UserError('model: FullyShardedDataParallel keeps parameters flat; save inside of '
+                        'FullyShardedDataParallel.summon_full_params and give model.module, or use fully_shard')
+
+def save_adapter(
+    model:nn.Module, # with adapters; wrapped by torch.compile, data parallelism or FSDP2 or not
     folder:str|Path, # made here; must not exist, or be empty
     overwrite:bool=False, # replace the adapter in `folder`; files of other names stay
+    write:bool=True, # False in all processes but one: they only help to gather
+    sums:dict|None=None, # from `base_sums`, if they are known already
     **info, # more for the files' metadata: any strings
 ) -> Path: # the folder
     "The adapter in peft's format: adapter_config.json and adapter_model.safetensors"
-    folder = Path(folder)
+    folder, model = Path(folder), unwrap(model)[0]
     adapter_tensors(model) # an error if there are none
+    _refuse_flat(model)
     if folder.exists() and not (folder.is_dir() and (overwrite or not any(folder.iterdir()))):
         raise UserError(f'{folder}: exists already; choose another folder, or overwrite=True for an adapter; '
                         'nothing was written')
@@ -234,11 +311,10 @@ def save_adapter(
     tensors, texts = _saved_tensors(model), {CONFIG: peft_fields(model)}
     if extras: texts[SETTINGS] = {name: settings for name, (settings, _) in extras.items()}
     more = {f'{name}.{k}': t for name, (_, ts) in extras.items() for k, t in _copied(ts).items()}
-    config = model.lora_config
-    fingerprint = base_fingerprint(model, config.modules_to_save, config.bias == 'none')
-    base = dict(base_name=texts[CONFIG]['base_model_name_or_path'] or '', base_revision=texts[CONFIG]['revision'] or '',
-                base_fingerprint=fingerprint, base_quantized=quantized_fingerprint(model))
-    write_adapter(folder, texts, more, tensors, base | info)
+    names = ('base_model_name_or_path', 'revision')
+    about = dict(zip(('base_name', 'base_revision'), (texts[CONFIG][n] or '' for n in names)))
+    if sums is None: sums = base_sums(model)
+    if write: write_adapter(folder, texts, more, tensors, about | sums | info)
     return folder
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #f8b96dcb
@@ -247,50 +323,90 @@ _SILENT = dict(bias='none', megatron_core='megatron.core', qalora_group_size=16)
 _ABOUT = set('peft_type task_type auto_mapping peft_version base_model_name_or_path revision inference_mode '
              'fan_in_fan_out init_lora_weights'.split()) # not needed to run it
 
+def shown(value, most:int=80) -> str:
+    "A value of a file as an error prints it: short, and without control characters"
+    text = value if isinstance(value, str) else repr(value)
+    text = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most + 1])
+    return text if len(text) <= most else text[:most] + '…'
+
 def _problems_of(raw, known):
     "What in peft's fields cannot be done here"
     if raw.get('peft_type') != 'LORA':
-        yield f'peft_type: {raw.get("peft_type")!r} is not LORA; only LoRA adapters are read'
+        yield f'peft_type: {shown(repr(raw.get("peft_type")))} is not LORA; only LoRA adapters are read'
     init = raw.get('init_lora_weights', True)
     if isinstance(init, str) and init not in ('gaussian', 'orthogonal', 'eva'):
-        yield (f'init_lora_weights: {init!r} changed the base too; save it in peft with '
+        yield (f'init_lora_weights: {shown(repr(init))} changed the base too; save it in peft with '
                'path_initial_model_for_weight_conversion, which makes an ordinary adapter of it')
     for k, v in raw.items():
         if k not in known and k not in _ABOUT and v and v != _SILENT.get(k):
-            yield f'{k}: {v!r} is not supported; train without it, or merge the adapter in peft'
+            yield f'{shown(k)}: {shown(repr(v))} is not supported; train without it, or merge the adapter in peft'
+
+def _first_of(problems:list, most:int=10) -> list:
+    "So many of them, and how many more there are"
+    return problems[:most] + [f'and {len(problems) - most} more'] * (len(problems) > most)
 
 def read_config(
     raw:dict, # adapter_config.json
 ) -> tuple: # LoRAConfig, list of what is wrong
     "peft's fields as ours"
     known = LoRAConfig.__dataclass_fields__.keys() - {'variant'}
-    problems = list(_problems_of(raw, known))
+    problems = _first_of(list(_problems_of(raw, known)))
     own = {k: v for k, v in raw.items() if k in known and k != 'init_lora_weights' and v is not None}
     fields = PEFT_DEFAULTS | own
     for k in ('rank_pattern', 'alpha_pattern'): # whole names have dots, which mean any character in a regex
-        if k in fields: fields[k] = {(n if '\\' in n else n.replace('.', r'\.')): v for n, v in fields[k].items()}
+        if not isinstance(fields.get(k), dict): continue
+        fields[k] = {(n if '\\' in n else n.replace('.', r'\.')): v for n, v in fields[k].items()}
     try: config = LoRAConfig(**fields)
-    except (TypeError, ValueError) as e: config = problems.append(str(e))
+    except (TypeError, ValueError) as e: config = problems.append(shown(str(e), 200))
     return config, problems
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #cd138c23
+FLOATS = torch.float64, torch.float32, torch.bfloat16, torch.float16 # types that the numbers of an adapter may have
+
+def check_numbers(
+    path, # for the error
+    tensors:dict, # name → tensor
+):
+    "`UserError` for tensors that are no finite numbers"
+    bad = [f'{path}: {shown(k)} is {v.dtype}, no floating point number; save the adapter again'
+           for k, v in tensors.items() if v.dtype not in FLOATS]
+    if bad: raise UserError('\n'.join(_first_of(bad)))
+    bad = [k for k, v in tensors.items() if not v.isfinite().all()]
+    if bad: raise UserError(f'{path}: NaN or infinity in {", ".join(map(shown, _first_of(bad)))}; train again')
+
 def _tensors_of(path):
     "Tensors and metadata of a safetensors file"
     try:
-        with safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+        with safe_open(path, 'pt') as f: tensors, metadata = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
     except (SafetensorError, OSError) as e:
-        raise UserError(f'{path}: damaged, or no safetensors file ({e}); save the adapter again') from None
+        raise UserError(f'{path}: damaged, or no safetensors file ({shown(str(e), 160)}); '
+                        'save the adapter again') from None
+    if metadata.get('tensors', '') not in ('', tensors_sum(tensors)):
+        raise UserError(f'{path}: damaged: its numbers are not those that were written; save the adapter again')
+    return tensors, metadata
+
+LARGEST_TEXT = 1 << 24 # bytes of a JSON file
 
 def _json_of(path):
-    try: raw = json.loads(path.read_text())
-    except ValueError as e: raise UserError(f'{path}: not JSON ({e}); save the adapter again') from None
+    "The object in a JSON file"
+    if path.stat().st_size > LARGEST_TEXT: raise UserError(f'{path}: larger than any config; save the adapter again')
+    try: raw = json.loads(path.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as e:
+        raise UserError(f'{path}: not JSON ({shown(str(e))}); save the adapter again') from None
     if isinstance(raw, dict): return raw
     raise UserError(f'{path}: a {type(raw).__name__}, not an object with fields; save the adapter again')
 
 def _companion(folder, name, metadata):
     "The file that belongs to the tensors: the staged one if saving was cut off before its renaming"
-    wanted, staged = json.loads(metadata.get('files', '{}')).get(name), _staged(folder, name)
-    return staged if wanted and staged.is_file() and _sha(staged) == wanted else folder/name
+    try: wanted = json.loads(metadata.get('files', '{}')).get(name)
+    except (ValueError, AttributeError, RecursionError):
+        raise UserError(f'{folder/TENSORS}: its metadata is damaged; save the adapter again') from None
+    staged = _staged(folder, name)
+    if wanted and staged.is_file() and _sha(staged) == wanted: return staged
+    if wanted and (folder/name).is_file() and _sha(folder/name) != wanted:
+        raise UserError(f'{folder/name}: not the file that was saved with the tensors, but edited, damaged or from '
+                        'another adapter; save the adapter again')
+    return folder/name
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #24d02c5e
 def _no_tensors(folder):
@@ -299,6 +415,13 @@ def _no_tensors(folder):
     return (', and adapter_model.bin is a pickle, which can run code and is not read: '
             'save it in peft with safe_serialization=True')
 
+def _config_of(folder, metadata) -> tuple: # LoRAConfig, list of what is wrong
+    "What the config of an adapter says"
+    path = _companion(folder, CONFIG, metadata)
+    if not path.is_file(): raise UserError(f'{path}: no such file; give the folder that save_adapter wrote')
+    config, wrong = read_config(_json_of(path))
+    return config, [f'{path}: {w}' for w in wrong]
+
 def read_adapter(
     folder:str|Path,
 ) -> tuple: # LoRAConfig, tensors, metadata
@@ -306,18 +429,14 @@ def read_adapter(
     folder, problems, tensors, metadata, config = Path(folder), [], {}, {}, None
     path = folder/TENSORS
     if path.is_file():
-        try: tensors, metadata = _tensors_of(path)
+        try:
+            tensors, metadata = _tensors_of(path)
+            check_numbers(path, tensors)
         except ValueError as e: problems.append(str(e))
-    config_path = _companion(folder, CONFIG, metadata)
-    if not config_path.is_file():
-        problems.append(f'{config_path}: no such file; give the folder that save_adapter wrote')
-    else:
-        try: config, wrong = read_config(_json_of(config_path))
-        except ValueError as e: problems.append(str(e))
-        else: problems += [f'{config_path}: {w}' for w in wrong]
+    try: config, wrong = _config_of(folder, metadata)
+    except ValueError as e: problems.append(str(e))
+    else: problems += wrong
     if not path.is_file(): problems.append(f'{path}: no such file{_no_tensors(folder)}')
-    bad = [k for k, v in tensors.items() if v.is_floating_point() and not v.isfinite().all()]
-    problems += [f'{path}: NaN or infinity in {k}; train again' for k in bad]
     if problems: raise UserError('\n'.join(problems))
     return config, tensors, metadata
 
@@ -328,16 +447,23 @@ def unchanged_on_error(
 ):
     "If the block fails, the model's modules, gradients' flags and modes are again what they were"
     modules, lora_config = list(model.named_modules(remove_duplicate=False)), vars(model).get('lora_config')
-    flags = [(p, p.requires_grad) for p in model.parameters()]
+    flags = [(p, p.requires_grad, p.data) for p in model.parameters()]
+    saving = vars(model).get('save_pretrained')
     modes = [(m, m.training) for _, m in modules]
     try: yield
     except BaseException:
         for name, m in modules:
             if name and model.get_submodule(name) is not m: _put(model, name, m)
-        for p, flag in flags: p.requires_grad_(flag)
+        for p, flag, data in flags:
+            p.data = data # a module trained in full may have become float32
+            p.requires_grad_(flag)
+        for _, m in modules:
+            for handle in vars(m).pop('_float32_hooks', ()): handle.remove()
         for m, mode in modes: m.training = mode
         vars(model).pop('lora_config', None)
+        vars(model).pop('save_pretrained', None)
         if lora_config is not None: model.lora_config = lora_config
+        if saving is not None: model.save_pretrained = saving
         raise
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #454c132e
@@ -351,10 +477,10 @@ def state_dict_mismatches(
         p = parameters.get(k.removeprefix(PREFIX))
         return p is not None and p.shape == tensors[k].shape and torch.equal(p.detach().cpu(), tensors[k].to(p.dtype))
     missing = [f'{k}: missing' for k in own if k not in tensors]
-    left_over = [f'{k}: has no place in this model' for k in tensors if k not in own and not same_as_base(k)]
+    left_over = [f'{shown(k)}: has no place in this model' for k in tensors if k not in own and not same_as_base(k)]
     other = [k for k, p in own.items() if k in tensors and tensors[k].shape != p.shape]
-    return missing + left_over + [
-        f'{k}: shape {tuple(tensors[k].shape)}, but this model needs {tuple(own[k].shape)}' for k in other]
+    shapes = [f'{k}: shape {tuple(tensors[k].shape)}, but this model needs {tuple(own[k].shape)}' for k in other]
+    return [*_first_of(missing), *_first_of(left_over), *_first_of(shapes)]
 
 def _other_codes(model, metadata):
     "Whether the base has other 4-bit codes than the one the adapter was trained on"
@@ -364,9 +490,11 @@ def _other_codes(model, metadata):
 def _base_doubts(model, metadata, config):
     "Is this the base that the adapter was trained on? What is certainly wrong, and what may be; '' if nothing is"
     wanted = metadata.get('base_fingerprint')
-    found = base_fingerprint(model, config.modules_to_save, config.bias == 'none')
+    version = 2 if metadata.get('fingerprint_version') == '2' else 1
+    found = base_fingerprint(model, config.modules_to_save, config.bias == 'none', version)
     if wanted and wanted != found:
-        name = ' '.join(filter(None, (metadata.get('base_name'), metadata.get('base_revision'))))
+        name = shown(' '.join(filter(None, (metadata.get('base_name'), metadata.get('base_revision')))))
+        wanted = shown(wanted)
         return (f'this adapter belongs to another base ({name + ", " if name else ""}fingerprint {wanted}, '
                 f'this model has {found}); load the base it was trained on'), ''
     return '', ('this base is quantized in another way than the one the adapter was trained on; '
@@ -426,6 +554,7 @@ def _as_trained(difference, how, r, lora_alpha, taken, weight):
     A, B = difference.lora_A.weight, difference.lora_B.weight
     start = A[r:].clone(), -B[:, r:]
     a, b = taken or start # what the base was without
+    a, b = (t.T.contiguous().T for t in (a, b)) # by columns, as singular vectors come: the product rounds alike
     new = LoRALinear(difference.base_layer, r, lora_alpha, difference.dropout.p, difference.use_rslora)
     new.lora_A.weight.copy_(A[:r])
     new.lora_B.weight.copy_(B[:, :r])
@@ -473,10 +602,11 @@ def _read_extras(folder, metadata):
     settings, more = _companion(folder, SETTINGS, metadata), _companion(folder, MORE, metadata)
     raw = _json_of(settings) if settings.is_file() else {}
     tensors = _tensors_of(more)[0] if more.is_file() else {}
+    check_numbers(more, {k: t for k, t in tensors.items() if t.is_complex() or t.is_floating_point()})
     def under(name): return {k.removeprefix(name + '.'): v for k, v in tensors.items() if k.startswith(name + '.')}
     if unknown := raw.keys() - EXTRAS.keys() - {START, VARIANT}:
-        raise UserError('\n'.join(f'{settings}: nothing here knows {n!r}; import the module that registers it first'
-                                  for n in sorted(unknown)))
+        raise UserError('\n'.join(f'{settings}: nothing here knows {shown(repr(n))}; '
+                                  'import the module that registers it first' for n in sorted(unknown)))
     return {name: (value, under(name)) for name, value in raw.items()}
 
 def _whole_names(model, ends):
@@ -487,11 +617,38 @@ def _whole_names(model, ends):
         whole += found or [end]
     return whole
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #1eebc279
+def _layer_of(key): return re.split(r'[.]lora_', key.removeprefix(PREFIX))[0]
+
+def _new_names(model, tensors) -> dict:
+    "Keys of an adapter from the time when transformers called modules by other names → keys of this time"
+    names = {plain_name(n) for n, _ in model.named_modules()}
+    if not isinstance(model, PreTrainedModel) or all(_layer_of(k) in names for k in tensors if '.lora_' in k): return {}
+    renamings = [r for r in get_model_conversion_mapping(model) if isinstance(r, WeightRenaming)]
+    def new(key): return PREFIX + rename_source_key(key.removeprefix(PREFIX), renamings, [])[0]
+    found = {k: new(k) for k in tensors}
+    return found if all(_layer_of(v) in names for v in found.values() if '.lora_' in v) else {}
+
+def _with_new_names(model, config, tensors) -> tuple: # config, tensors
+    "The same adapter under the names that this version of transformers gives to the layers"
+    renamed = _new_names(model, tensors)
+    if not renamed: return config, tensors
+    layers = {_layer_of(k): _layer_of(v) for k, v in renamed.items() if '.lora_' in k}
+    def pattern(old):
+        plain = {n.replace('\\', ''): v for n, v in old.items()}
+        return {re.escape(layers.get(n, n)): v for n, v in plain.items()}
+    config = replace(config, target_modules=list(layers.values()), exclude_modules=None,
+                     rank_pattern=pattern(config.rank_pattern), alpha_pattern=pattern(config.alpha_pattern))
+    return config, {renamed[k]: t for k, t in tensors.items()}
+
+# %% ../../nbs/2_adapters/08_saving.ipynb #bab780cf
 @torch.no_grad()
 def _copy_in(parameters, tensors):
     "The numbers of a file"
     if missing := parameters.keys() - tensors.keys(): raise UserError(f'{MORE}: {sorted(missing)[0]} is missing')
-    for k, p in parameters.items(): p.copy_(tensors[k])
+    for k, p in parameters.items():
+        if tensors[k].shape != p.shape: raise UserError(f'{MORE}: {shown(k)} has another shape; save the adapter again')
+        p.copy_(tensors[k])
 
 def _load_extras(model, extras):
     "Put back what was saved beside the adapter, but for the start"
@@ -507,8 +664,9 @@ def load_adapter(
     original:nn.Module|str|Path|None=None, # for PiSSA, LoftQ: the base before it was quantized, or its folder
 ) -> nn.Module: # the same model with the adapter in it, in evaluation mode
     "Put a saved adapter on its base; one error that lists all that does not fit, and then nothing is changed"
-    folder = Path(folder)
+    folder, given, model = Path(folder), model, unwrap(model)[0]
     config, tensors, metadata = read_adapter(folder)
+    config, tensors = _with_new_names(model, config, tensors)
     if adapted_layers(model):
         raise UserError('model: it has adapters already; load the base afresh, or keep several with Adapters')
     config.modules_to_save = _whole_names(model, config.modules_to_save)
@@ -526,7 +684,7 @@ def load_adapter(
             doubt = _load_start(model, *extras[START], original, metadata)
             if strict and doubt: raise UserError(f'{folder}: {doubt}')
     if other or doubt: warnings.warn(f'{folder}: {other or doubt}', stacklevel=2)
-    return model.eval()
+    return given.eval()
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #05fad88e
 def peft_config(

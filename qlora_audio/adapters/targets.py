@@ -8,17 +8,34 @@ __all__ = ['HEADS', 'LoRAConfig', 'name_matches', 'is_head', 'adaptable', 'linea
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #8b49ca96
 import difflib, math, re, warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+import regex
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 from ..defaults import DEFAULTS
 from ..errors import UserError
 from ..bits.linear import NF4Linear
-from .lora import adapted_layers, base_weight, LoRALayer, LoRALinear
+from .lora import adapted_layers, base_weight, check_sizes, LoRALayer, LoRALinear
 from .variants import make_adapter, start_from, VARIANTS, variants_for
-from .modalities import modality_of
+from .modalities import modality_of, own_name, unwrap
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #acf75449
+_TEXTS = list, tuple, set # of texts
+_FIELD_TYPES = dict( # what a field of `LoRAConfig` may be
+    target_modules=(str, dict, *_TEXTS), exclude_modules=(str, type(None), *_TEXTS), modules_to_save=_TEXTS,
+    rank_pattern=(dict,), alpha_pattern=(dict,), use_rslora=(bool,), use_dora=(bool,))
+
+def _check_type(name, value, kinds):
+    "`UserError` for a field of another type, or with other things in it"
+    inside = isinstance(value, _TEXTS) and not all(isinstance(v, str) for v in value)
+    numbers = value.values() if isinstance(value, dict) else ()
+    inside = inside or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in numbers)
+    if not isinstance(value, kinds) or inside:
+        raise UserError(f'{name}: {repr(value)[:60]} is not what this field takes; '
+                        'see the fields of LoRAConfig')
+
 @dataclass
 class LoRAConfig:
     "Which layers get an adapter and how large; fields are named as peft's"
@@ -37,6 +54,8 @@ class LoRAConfig:
     variant:str|None=None # a registered variant that has no field of its own here
 
     def __post_init__(self):
+        check_sizes(self.r, self.lora_alpha, self.lora_dropout)
+        for name, kinds in _FIELD_TYPES.items(): _check_type(name, getattr(self, name), kinds)
         if self.bias not in ('none', 'all', 'lora_only'):
             raise UserError(f"bias: {self.bias!r} is not known; use 'none', 'all' or 'lora_only'")
         starts = [n for n, v in VARIANTS.items() if v.start]
@@ -49,18 +68,27 @@ class LoRAConfig:
                             'import the module that registers it first')
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #7e67dad9
+def _fullmatch(pattern:str, text:str, seconds:float=1.) -> bool:
+    "`re.fullmatch`, but a pattern that is wrong, or tries for longer than a second, is an error"
+    try: return regex.fullmatch(pattern, text, timeout=seconds) is not None
+    except TimeoutError:
+        why = f'takes more than {seconds:.0f} s on {text!r}; a repeat over a choice, such as (a|aa)+, makes it so'
+    except (regex.error, RecursionError) as e: why = f'is no regex ({e})'
+    raise UserError(f'target_modules: {pattern[:60]!r} {why}')
+
 def name_matches(
     name:str, # of a module, with dots
     pattern:str|list|None, # a regex for the whole name, or a list of ends of names
 ) -> bool:
     "Whether a module's name is meant"
     if not pattern: return False
-    if isinstance(pattern, str): return re.fullmatch(pattern, name) is not None
+    name = own_name(name)
+    if isinstance(pattern, str): return _fullmatch(pattern, name)
     return any(name == p or name.endswith('.' + p) for p in pattern)
 
 def _by_pattern(name, patterns, default):
     "The value of the first pattern whose regex is the end of `name`"
-    return next((v for p, v in patterns.items() if re.fullmatch(rf'(.*\.)?({p})', name)), default)
+    return next((v for p, v in patterns.items() if _fullmatch(rf'(.*\.)?({p})', own_name(name))), default)
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #c9594147
 HEADS = ('lm_head', 'ctc_head', 'proj_out', 'classifier', 'score', 'qa_outputs') # where a model does not say
@@ -208,6 +236,39 @@ def weights_before(
     return out
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #f33a1770
+def _with_tied(model, config):
+    "The config with the modules that share a weight with one that is trained in full: they are trained with it"
+    modules = dict(model.named_modules())
+    trained = {id(p) for name in config.modules_to_save if name in modules for p in modules[name].parameters()}
+    every = model.named_parameters(remove_duplicate=False)
+    owners = dict.fromkeys(n.rpartition('.')[0] for n, p in every if id(p) in trained)
+    def named(owner): return any(owner == m or owner.startswith(m + '.') for m in config.modules_to_save)
+    tied = [owner for owner in owners if not named(owner)]
+    if not tied: return config
+    warnings.warn(f'modules_to_save: {", ".join(tied)} shares a weight with {", ".join(config.modules_to_save)}; '
+                  'it is trained and saved with it', stacklevel=3)
+    return replace(config, modules_to_save=[*config.modules_to_save, *tied])
+
+def _widen(module, args, kwargs):
+    "Forward pre-hook: what goes in, in the dtype of the weights"
+    dtype = next(module.parameters()).dtype
+    def wide(t): return t.to(dtype) if isinstance(t, torch.Tensor) and t.is_floating_point() else t
+    return tuple(map(wide, args)), {k: wide(v) for k, v in kwargs.items()}
+
+def _narrow(module, args, y):
+    "Forward hook: what comes out, in the dtype around the module"
+    return y.to(torch.float16) if isinstance(y, torch.Tensor) and y.is_floating_point() else y
+
+def _train_in_full(modules:list):
+    "Gradients for all of a module; float16 has no room for the small steps of training, and becomes float32"
+    narrow = [m for m in modules if any(p.dtype == torch.float16 for p in m.parameters())] # before any is changed
+    for module in modules: module.requires_grad_(True)
+    for module in narrow:
+        module.float()
+        module._float32_hooks = [module.register_forward_pre_hook(_widen, with_kwargs=True),
+                                 module.register_forward_hook(_narrow)]
+
+# %% ../../nbs/2_adapters/07_targets.ipynb #cabf23ac
 def _train_biases(model, which):
     "Let the biases that `LoRAConfig.bias` means have gradients"
     if which == 'none': return
@@ -220,14 +281,22 @@ def _put(model, name, layer):
     parent, _, child = name.rpartition('.')
     setattr(model.get_submodule(parent), child, layer)
 
+def _save_without_adapters(model, *args, **kwargs):
+    "`save_pretrained` of a model that has adapters, whose names no `from_pretrained` knows"
+    if adapted_layers(model):
+        raise UserError('model: it has adapters, which save_pretrained cannot write; save_adapter(model, folder) '
+                        'writes them, and merge_adapter(model) makes one model of both')
+    return type(model).save_pretrained(model, *args, **kwargs)
+
 def add_lora(
-    model:nn.Module, # changed in place
+    model:nn.Module, # changed in place; wrapped by torch.compile or data parallelism or not
     config:LoRAConfig|None=None,
     original:nn.Module|dict|None=None, # for PiSSA, LoftQ over 4 bits: the model before quantization, or name → weight
 ) -> nn.Module: # the same model: only adapters, and what `modules_to_save` and `bias` name, have gradients
     "Freeze the model and put an adapter on each chosen layer"
-    config = config or LoRAConfig()
+    given, model = model, unwrap(model)[0]
     if adapted_layers(model): raise UserError('model: it has adapters already; merge or reload it first')
+    config = _with_tied(model, config or LoRAConfig())
     chosen = choose_layers(model, config)
     _check_modules_to_save(model, config.modules_to_save)
     weights = weights_before(chosen, config, original)
@@ -241,10 +310,11 @@ def add_lora(
     for name, new in adapters.items():
         if name in weights: start_from(new, variants_for(name, chosen[name], config), weights[name])
         _put(model, name, new)
-    for name in config.modules_to_save: model.get_submodule(name).requires_grad_(True)
+    _train_in_full([model.get_submodule(name) for name in config.modules_to_save])
     _train_biases(model, config.bias)
     model.lora_config = config
-    return model
+    if hasattr(type(model), 'save_pretrained'): model.save_pretrained = partial(_save_without_adapters, model)
+    return given
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #f95f7d3d
 def count_parameters(

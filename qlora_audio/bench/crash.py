@@ -52,8 +52,8 @@ def crash_run(
     model = add_lora(quantize_model(SignClassifier()), LoRAConfig(r=4, lora_dropout=0.1, lora_alpha=16))
     args = QLoRAArguments(folder, max_steps=steps, save_steps=2, batch_size=8, learning_rate=1e-2, weight_decay=0.,
                           use_cpu=True, logging_strategy='no')
-    trainer = QLoRATrainer(model, args, [dict(number=i) for i in range(100)], collator=sign_batch)
-    trainer.train(resume=True)
+    trainer = QLoRATrainer(model, args, [dict(number=i) for i in range(100)], data_collator=sign_batch)
+    trainer.train(resume_from_checkpoint=True)
     trainer.save_model(Path(folder)/'final')
 
 # %% ../../nbs/9_proofs/51_crash.ipynb #494ef69f

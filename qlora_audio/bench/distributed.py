@@ -268,11 +268,11 @@ def qlora_trainer_check(
                           ddp_backend='gloo' if processes > 1 else None)
     model = check_model()
     if strategy: prepare_distributed(model, strategy, wrap=False)
-    trainer = _SpoiledTrainer(model, args, check_examples(batch_size * 8), collator=_stack)
+    trainer = _SpoiledTrainer(model, args, check_examples(batch_size * 8), data_collator=_stack)
     trainer.bad_step = bad_step
     trainer.writer = _NotingWriter(args.output_dir, args.save_total_limit)
     trainer.remove_callback(Progress)
-    trainer.train(resume=resume)
+    trainer.train(resume_from_checkpoint=resume)
     gather_adapter(model, Path(folder)/'adapter', overwrite=True)
     weights = torch.cat([v.detach().flatten() for v in adapter_tensors(model).values()])
     losses = {h['step']: h['loss'] for h in trainer.state.log_history if 'loss' in h and h['step'] != bad_step}

@@ -103,7 +103,7 @@ def bench_trainer(
     if kind == 'ours':
         adapted = add_lora(quantized, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names, lora_dropout=0.))
         args = QLoRAArguments(batch_size=batch_size, short_attention=short_attention, **common)
-        trainer = QLoRATrainer(adapted, args, rows, collator=stacked)
+        trainer = QLoRATrainer(adapted, args, rows, data_collator=stacked)
         trainer.remove_callback(Progress)
         return trainer
     del quantized

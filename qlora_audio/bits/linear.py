@@ -385,10 +385,22 @@ def _state_of(nf4:NF4Weight) -> dict: # key → tensor
     return state | {QUANT_STATE: to_bytes(info)}
 
 # %% ../../nbs/1_bits/03_linear.ipynb #f5ebdb87
-def _check_quant_state(info:dict, tensors:dict):
-    "`UserError` unless this is NF4 as it is known here"
+def _check_fields(info):
+    "`UserError` unless the bytes hold the fields of a weight, each of its type"
+    if not isinstance(info, dict):
+        raise UserError(f'{QUANT_STATE}: a {type(info).__name__}, not an object with fields; save the model again')
     absent = {'blocksize', 'shape', 'dtype'} - info.keys()
     if absent: raise UserError(f'{QUANT_STATE}: it has no {sorted(absent)[0]!r}; save the model again')
+    shape = info['shape']
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        raise UserError(f'{QUANT_STATE}: shape {str(shape)[:60]} is not a list of sizes; save the model again')
+    offset = info.get('nested_offset', 0.)
+    if type(offset) not in (int, float) or not math.isfinite(offset):
+        raise UserError(f'{QUANT_STATE}: nested_offset {str(offset)[:60]} is not a number; save the model again')
+
+def _check_quant_state(info:dict, tensors:dict):
+    "`UserError` unless this is NF4 as it is known here"
+    _check_fields(info)
     if info['dtype'] not in ('float32', 'bfloat16', 'float16'):
         raise UserError(f"{QUANT_STATE}: dtype {info['dtype']!r} is not float32, bfloat16 or float16")
     check_blocksize(info['blocksize'])
@@ -409,15 +421,32 @@ def read_quant_state(
         raise UserError(f"weight: {tensors['weight'].dtype} without {QUANT_STATE}; "
                         'load a 16-bit weight into nn.Linear and use NF4Linear.from_linear')
     try: info = json.loads(bytes(tensors[QUANT_STATE].cpu().tolist()))
-    except ValueError as e: raise UserError(f'{QUANT_STATE}: not JSON ({e}); save the model again') from None
+    except (TypeError, ValueError, RecursionError) as e:
+        raise UserError(f'{QUANT_STATE}: not JSON ({e}); save the model again') from None
     _check_quant_state(info, tensors)
     return info
 
 # %% ../../nbs/1_bits/03_linear.ipynb #3072165c
+def _check_stored_dtypes(tensors:dict, nested:bool):
+    "`UserError` for a tensor of another type than that of its key"
+    scales = torch.float32 if not nested else torch.uint8
+    for key, dtype in {'weight.absmax': scales, 'weight.nested_absmax': torch.float32}.items():
+        if key in tensors and tensors[key].dtype != dtype:
+            raise UserError(f'{key}: {tensors[key].dtype} in the checkpoint, not {dtype}; save the model again')
+        if key in tensors and dtype == torch.float32 and not tensors[key].isfinite().all():
+            raise UserError(f'{key}: NaN or infinity in the checkpoint; save the model again')
+    packed = tensors['weight'] # bitsandbytes may keep the codes in a 16-bit type
+    if packed.ndim == 0 or packed.dtype not in (torch.uint8, torch.float32, torch.bfloat16, torch.float16):
+        raise UserError(f'weight: {packed.dtype} of shape {tuple(packed.shape)} holds no 4-bit codes; '
+                        'save the model again')
+
 def _loaded(key, old, new, assign):
     "`old` with the values of `new`: copied, or put in its place if asked for or if `old` is on the meta device"
     if old.shape != new.shape:
         raise UserError(f'{key}: size mismatch, {tuple(new.shape)} in the checkpoint, {tuple(old.shape)} in this layer')
+    of_codes = key == 'weight' # which transformers may have cast on the meta device
+    if new.is_complex() or not of_codes and new.is_floating_point() != old.is_floating_point():
+        raise UserError(f'{key}: {new.dtype} in the checkpoint, {old.dtype} in this layer; save the model again')
     if not assign and not old.is_meta:
         with torch.no_grad(): return old.copy_(new)
     if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=False)
@@ -430,6 +459,7 @@ def _load_weight(layer, tensors, assign):
     if tuple(info['shape']) != shape:
         raise UserError(f"weight: size mismatch, shape {tuple(info['shape'])} in the checkpoint, {shape} in this layer")
     nested = 'nested_offset' in info
+    _check_stored_dtypes(tensors, nested)
     if (info['blocksize'], nested) != (layer.blocksize, layer.double_quant):
         layer._empty_scales(info['blocksize'], nested, layer.weight.device)
     layer.weight_dtype = getattr(torch, info['dtype'])

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'Family', 'register_family', 'family_of', 'known_model_types',
-           'SpeechModel', 'to_wave', 'FamilyCollator', 'transcribe_batches', 'check_rows', 'token_limit',
-           'tokenizer_of', 'on_model', 'Seq2SeqFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts',
-           'ChatFamily', 'CTCFamily', 'OwnFamily']
+           'SpeechModel', 'to_wave', 'FamilyCollator', 'transcribe_batches', 'check_rows', 'tokenizer_of', 'on_model',
+           'Seq2SeqFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'ChatFamily', 'CTCFamily',
+           'OwnFamily']
 
 # %% ../../nbs/4_models/20_families.ipynb #19550eea
-import contextlib, copy, difflib, math, zlib
+import contextlib, copy, difflib, zlib
 from dataclasses import asdict, dataclass
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from ..errors import UserError
 from ..adapters.modalities import register_family as register_modalities
 from ..sound.audio import load_audio, quiet_bands, resample
 from ..sound.batches import pad_last
-from .audio_text import AudioTextModel, SpeechCollator
+from qlora_audio.models.audio_text import (
+    AudioTextModel, load_checked, row_name, SpeechCollator, token_limit, with_sound,
+)
 
 # %% ../../nbs/4_models/20_families.ipynb #a4ea1a5b
 @dataclass
@@ -58,7 +60,7 @@ class Family:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         named = [getattr(transformers, name, None) for name in config.architectures or []]
         cls = next((c for c in named if c is not None and self.is_whole(c)), getattr(transformers, self.auto_class))
-        return cls.from_pretrained(folder, **options)
+        return load_checked(cls.from_pretrained, folder, **options)
 
     def is_whole(self, cls) -> bool:
         "Whether a class has the head that this family needs, and not only the body"
@@ -219,7 +221,7 @@ class FamilyCollator:
         return self.augment(wave, self.speech.sampling_rate, **key)
 
     def __call__(self, rows:list[dict]) -> dict:
-        rows = list(rows)
+        rows = [with_sound(row, self.speech.sampling_rate) for row in rows]
         return self.speech.family.batch(self.speech, [self.wave(row['audio']) for row in rows], rows)
 
 # %% ../../nbs/4_models/20_families.ipynb #b0959d34
@@ -251,7 +253,7 @@ def check_rows(speech:SpeechModel, rows, where:str='data'):
     "Durations and texts, before the first step"
     limit = speech.longest_seconds
     for i, row in enumerate(rows):
-        name = f'{where}, row {i + 1}'
+        name = f'{where}, {row_name(row, i)}'
         if row.get('duration') and row['duration'] > limit:
             heard = f'{row["duration"]:.1f} s, but this model hears {limit:.0f} s at once'
             raise UserError(f'{name}: {heard}; cut it, or leave it out')
@@ -261,15 +263,6 @@ def check_rows(speech:SpeechModel, rows, where:str='data'):
             speech.family.check_row(speech, row)
         except UserError as e:
             raise UserError(f'{name}: {e}') from None
-
-# %% ../../nbs/4_models/20_families.ipynb #85047dcb
-def token_limit(
-    waves:list, # of Tensors (n_samples,)
-    rate:int, # Hz
-    a_second:float=20., # tokens: about twice as many as fast speech has in scripts that cost most
-) -> int:
-    "How many tokens the longest of some recordings can hold"
-    return math.ceil(a_second * max(len(w) for w in waves) / rate) + 24
 
 # %% ../../nbs/4_models/20_families.ipynb #3bc28980
 def tokenizer_of(processor):
@@ -526,10 +519,9 @@ class OwnFamily(Family):
         return collate([row | dict(audio=wave) for row, wave in zip(rows, waves)])
 
     def write(self, speech, waves, max_new_tokens=None, rows=None):
-        limit = max_new_tokens or token_limit(waves, speech.sampling_rate, 8.)
-        return speech.model.transcribe(list(waves), batch_size=len(waves), max_new_tokens=limit)
+        return speech.model.transcribe(list(waves), batch_size=len(waves), max_new_tokens=max_new_tokens)
 
     def check_row(self, speech, row):
-        SpeechCollator(speech.model.processor, speech.model.num_audio_tokens).token_ids(row['text'])
+        SpeechCollator(speech.model.processor, speech.model.num_audio_tokens).check_row(row)
 
 register_family(OwnFamily())

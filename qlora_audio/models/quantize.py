@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SERIALIZED', 'NF4Config', 'quantization_plan', 'layers_to_quantize', 'native_bfloat16', 'compute_dtype', 'fast_dtype',
-           'to_fast_dtype', 'stored_dtype', 'as_stored', 'replace_module', 'quantize_model', 'prepare_for_training',
-           'byte_report', 'AuditRow', 'Audit', 'audit', 'put_skeletons', 'QuantizeWeight', 'ReadWeight', 'NF4Quantizer']
+           'to_fast_dtype', 'stored_dtype', 'as_stored', 'replace_module', 'quantize_model', 'require_input_grads',
+           'prepare_for_training', 'byte_report', 'AuditRow', 'Audit', 'audit', 'put_skeletons', 'QuantizeWeight',
+           'ReadWeight', 'NF4Quantizer']
 
 # %% ../../nbs/4_models/19_quantize.ipynb #49937112
 import difflib, functools, logging, re, statistics, time
@@ -381,6 +382,17 @@ def _out_of_float32(norm, args, y):
     "Forward hook"
     return y.to(norm.given_dtype)
 
+def _grown_inputs(model, args, kwargs):
+    "Forward pre-hook: sound that asks for a gradient, in training"
+    if not (model.training and torch.is_grad_enabled()): return args, kwargs
+    def ask(t): return t.detach().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t
+    return tuple(map(ask, args)), {k: ask(v) for k, v in kwargs.items()}
+
+def require_input_grads(model:nn.Module):
+    "Let embeddings and sound ask for gradients: reentrant checkpointing drops those of layers whose input has none"
+    model.enable_input_require_grads()
+    model.register_forward_pre_hook(_grown_inputs, with_kwargs=True)
+
 def _checkpoint_activations(model:nn.Module, use_reentrant:bool):
     "Under the name that this version of transformers has for it"
     enable = getattr(model, 'activation_checkpointing_enable', None)
@@ -388,7 +400,7 @@ def _checkpoint_activations(model:nn.Module, use_reentrant:bool):
     if enable is None:
         raise UserError(f'gradient_checkpointing: {type(model).__name__} has none; give a transformers model, or False')
     enable(dict(use_reentrant=use_reentrant))
-    if use_reentrant: model.enable_input_require_grads()
+    if use_reentrant: require_input_grads(model)
 
 def prepare_for_training(
     model:nn.Module, # quantized, without adapters yet; changed in place
@@ -615,6 +627,18 @@ def put_skeletons(
 # %% ../../nbs/4_models/19_quantize.ipynb #01d11722
 def _first(tensor): return tensor[0] if isinstance(tensor, list) else tensor
 
+def _note_problem(model, name:str, error:Exception) -> dict: # no tensor
+    "transformers keeps what an operation raises for itself: noted with the model, it is told when all is read"
+    what = f'{error.args[0]} is missing' if isinstance(error, KeyError) else str(error)
+    vars(model).setdefault('_load_problems', []).append(f'{name}: {what}')
+    return {}
+
+def _tell_problems(model):
+    "`UserError` with what was noted"
+    if problems := vars(model).pop('_load_problems', []):
+        more = f' and {len(problems) - 8} more' if len(problems) > 8 else ''
+        raise UserError('; '.join(sorted(problems)[:8]) + more)
+
 class QuantizeWeight(ConversionOps):
     "A 16-bit weight that was just read → codes and scales"
     def __init__(self, quantizer):
@@ -631,7 +655,7 @@ class QuantizeWeight(ConversionOps):
         layer = model.get_submodule(parent)
         if layer.transposed: weight = weight.T
         try: nf4 = NF4Weight.quantize(weight, layer.blocksize, layer.double_quant)
-        except (TypeError, ValueError) as e: raise type(e)(f'{parent}: {e}') from None
+        except (TypeError, ValueError) as e: return _note_problem(model, parent, e)
         layer.weight_dtype = self.hf_quantizer.dtype_in_file(weight.dtype)
         layer._is_hf_initialized = True
         layer.quantization_error = _sampled_error(weight, nf4)
@@ -650,11 +674,14 @@ class ReadWeight(ConversionOps):
         name = full_layer_name.rpartition('.')[0]
         layer = model.get_submodule(name)
         if not isinstance(layer, NF4Linear): # transformers casts only what no operation like this one reads
+            if len(tensors) > 1: # codes and scales
+                error = UserError('in 4 bits in the checkpoint, but not by its config.json; save the model again')
+                return _note_problem(model, full_layer_name, error)
             return {k: t.to(layer.weight.dtype) for k, t in tensors.items()}
         if len(tensors) == 1 and tensors['weight'].is_floating_point():
             return dict(weight=self.whole(name, layer, tensors['weight'], model))
         try: _load_weight(layer, tensors, assign=True)
-        except (KeyError, ValueError) as e: raise UserError(f'{full_layer_name}: {e}') from None
+        except (KeyError, ValueError) as e: return _note_problem(model, full_layer_name, e)
         layer._is_hf_initialized = True
         return dict(weight=layer.weight)
 
@@ -704,6 +731,7 @@ class NF4Quantizer(HfQuantizer):
             m.weight = nn.Parameter(m.weight.to(m.weight_dtype), requires_grad=False)
 
     def _process_model_after_weight_loading(self, model, **kwargs):
+        _tell_problems(model)
         dtype = _as_dtype(model.config.dtype)
         if self.pre_quantized and not any(isinstance(m, NF4Linear) for m in model.modules()): # every weight was whole
             self.remove_quantization_config(model)

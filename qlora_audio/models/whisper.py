@@ -16,6 +16,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 from ..errors import UserError
 from ..sound.batches import pad_last
+from .audio_text import load_checked
 from .encoders import encode_whisper
 from .families import Family, on_model, register_family, token_limit
 
@@ -159,7 +160,7 @@ class WhisperFamily(Family):
     model_types = ('whisper',)
     auto_class = 'WhisperForConditionalGeneration'
     def load(self, folder, settings, **options):
-        return WhisperForConditionalGeneration.from_pretrained(folder, **options)
+        return load_checked(WhisperForConditionalGeneration.from_pretrained, folder, **options)
 
     def check_settings(self, speech):
         _check_settings(speech)

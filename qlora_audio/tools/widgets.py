@@ -291,7 +291,7 @@ class TrainLive(Board):
     def run(self):
         "The whole run, or what is left of it"
         try:
-            self.trainer.train(resume=True)
+            self.trainer.train(resume_from_checkpoint=True)
             self._ended(self.trainer.state)
         except Exception as e:
             self.say(f'{type(e).__name__}: {e}', wrong=True)
@@ -385,6 +385,7 @@ class FourWays:
         return None if self.selector is None else kept_places(self.models[4].use('adapter'), wave)
 
 # %% ../../nbs/7_tools/40_widgets.ipynb #19a00035
+#| fig-alt: "A spectrogram of one recording with the gate drawn over it and the kept frames marked above it."
 def _draw_features(ax, features:Tensor, seconds:float):
     "A wave as a line, log-mel frames as an image"
     if features.ndim == 1:

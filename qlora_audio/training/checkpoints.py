@@ -13,6 +13,7 @@ import os
 import shutil
 from pathlib import Path
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from ..errors import UserError
@@ -36,13 +37,25 @@ def save_trainable(
     Path(folder).mkdir(parents=True, exist_ok=True)
     save_file({n: p.detach().cpu().contiguous() for n, p in state.items()}, Path(folder)/'weights.safetensors')
 
+def _check_types(file, current:dict, saved:dict):
+    "`UserError` for a tensor that is of another kind of number than the model's, or none at all"
+    for name in sorted(current.keys() & saved.keys()):
+        was, now = saved[name], current[name]
+        same = was.is_floating_point() == now.is_floating_point() and not was.is_complex()
+        if same and was.dtype != torch.bool and (not was.is_floating_point() or was.isfinite().all()): continue
+        raise UserError(f'{file}: {name} holds {was.dtype}, or NaN, where the model has {now.dtype}; '
+                        'go on from an earlier checkpoint')
+
 def load_trainable(
     model:nn.Module, # changed in place
     file:str|Path, # safetensors with what `trainable_state` names
 ):
     "Values back into the model; `UserError` if it trains other tensors"
     current = trainable_state(model)
-    saved = load_file(file)
+    try: saved = load_file(file)
+    except (SafetensorError, OSError) as e:
+        raise UserError(f'{file}: damaged, or no safetensors file ({e}); go on from an earlier checkpoint') from None
+    _check_types(file, current, saved)
     wrong = sorted(current.keys() ^ saved.keys()) or [n for n in current if current[n].shape != saved[n].shape]
     if wrong: raise UserError(f'{file}: {len(wrong)} tensors are not those that this model trains, {wrong[0]} for one; '
                               'build the model with the same LoRAConfig')
@@ -84,9 +97,11 @@ def seal(folder:Path):
 def verify_checkpoint(folder:str|Path) -> str|None: # None if it is valid
     "What is wrong with a checkpoint"
     folder = Path(folder)
-    try: checksums = json.loads((folder/'manifest.json').read_text())
-    except (OSError, ValueError) as e: return f'its manifest.json cannot be read ({type(e).__name__})'
+    try: checksums = json.loads((folder/'manifest.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as e: return f'its manifest.json cannot be read ({type(e).__name__})'
+    if not isinstance(checksums, dict): return f'its manifest.json is a {type(checksums).__name__}'
     for name, expected in checksums.items():
+        if Path(name).is_absolute() or '..' in Path(name).parts: return f'its manifest.json names {name!r}'
         if not (folder/name).is_file(): return f'{name} is missing'
         with open(folder/name, 'rb') as f:
             if _sha256(f) != expected: return f'{name} is not what was written'
