@@ -172,12 +172,13 @@ def align_rows(
 @contextlib.contextmanager
 def _eager_attention(model):
     "Attention that gives its weights, while the block lasts"
-    before = model.config._attn_implementation
-    model.set_attn_implementation('eager')
+    decoder = model.model.decoder
+    before = decoder.config._attn_implementation
+    decoder.set_attn_implementation('eager')
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        decoder.set_attn_implementation(before)
 
 def _alignment_heads(model) -> list: # of (layer, head)
     "Heads that follow the speech"
