@@ -77,6 +77,7 @@ class Family:
     model_types = () # values of `config.model_type`
     auto_class = 'AutoModel' # the transformers class that loads it
     metrics = 'wer' # or 'accuracy'
+    needs_head = False # whether a body alone is of no use
 
     def takes(self,
         architectures:list, # `config.architectures`, perhaps empty
@@ -93,7 +94,11 @@ class Family:
         trust = options.get('trust_remote_code', False)
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         named = [getattr(transformers, name, None) for name in config.architectures or []]
-        cls = next((c for c in named if c is not None and self.is_whole(c)), getattr(transformers, self.auto_class))
+        whole = [c for c in named if c is not None and self.is_whole(c)]
+        if self.needs_head and named and not whole:
+            raise UserError(f'base: {folder} is a {config.architectures[0]}, a body without the head that writes; give a '
+                            'model that has one, or name classes with labels= (--labels) for a classifier')
+        cls = whole[0] if whole else getattr(transformers, self.auto_class)
         return cls.from_pretrained(folder, **options)
 
     def is_whole(self, cls) -> bool:
@@ -767,6 +772,7 @@ def add_letters(
 class CTCFamily(Family):
     "An encoder that spells"
     auto_class = 'AutoModelForCTC'
+    needs_head = True
     def __init__(self, *model_types):
         self.model_types = model_types
 
