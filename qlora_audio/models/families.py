@@ -7,8 +7,8 @@ __all__ = ['ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings'
            'register_family', 'known_model_types', 'family_of', 'SpeechModel', 'to_wave', 'FamilyCollator',
            'transcribe_batches', 'check_rows', 'token_limit', 'greedy', 'tokenizer_of', 'on_model', 'Seq2SeqFamily',
            'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'learned_part',
-           'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters', 'CTCFamily',
-           'labels_of', 'class_rates', 'ClassificationFamily', 'OwnFamily']
+           'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters',
+           'attend_through_layers', 'CTCFamily', 'labels_of', 'class_rates', 'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/20_families.ipynb #19550eea
 import base64, contextlib, copy, difflib, io, logging, math, zlib
@@ -20,6 +20,7 @@ import soundfile
 import torch
 import transformers
 from torch import nn, Tensor
+from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 from ..errors import UserError
 from ..adapters.modalities import register_family as register_modalities
@@ -617,8 +618,9 @@ class ChatFamily(Family):
     def encode(self, speech, waves, texts, side:str) -> dict:
         "Through the processor, padded on one side"
         sound = dict(audio=_numpy(waves), sampling_rate=self.sampling_rate(speech.processor))
+        text = dict(padding=True, padding_side=side) # of the text alone: how sound is padded, the processor knows
         with _padded_on(tokenizer_of(speech.processor), side):
-            made = speech.processor(text=texts, return_tensors='pt', padding=True, padding_side=side, **sound)
+            made = speech.processor(text=texts, return_tensors='pt', text_kwargs=text, **sound)
         return on_model(dict(made), speech.model)
 
     def batch(self, speech, waves, rows):
@@ -768,6 +770,43 @@ def add_letters(
         _more_rows(head, needed)
         model.config.vocab_size = needed
 
+# %% ../../nbs/4_models/20_families.ipynb #4b54c2ac
+def _real_frames(
+    model:nn.Module, # with a CTC head
+    inputs:dict, # of it
+    waves:list, # of Tensors (n_samples,)
+) -> list[int]:
+    "Frames of the output that belong to each recording"
+    mask = inputs.get('attention_mask')
+    entries = torch.tensor([len(w) for w in waves]) if mask is None else mask.sum(-1).cpu()
+    for name in ('_get_feat_extract_output_lengths', '_get_subsampling_output_length'):
+        for part in (model, getattr(model, 'encoder', None)):
+            if hasattr(part, name):
+                return getattr(part, name)(entries).tolist()
+    return entries.tolist()
+
+# %% ../../nbs/4_models/20_families.ipynb #2e4100b1
+class _ThroughLayers(WavLMAttention):
+    "WavLM's attention, whose four layers are called and not only read"
+    def torch_multi_head_self_attention(self, hidden_states, attention_mask, gated_position_bias):
+        B, T, D = hidden_states.shape
+        def heads(layer): # (B, H, T, D / H)
+            return layer(hidden_states).view(B, T, self.num_heads, -1).transpose(1, 2)
+        query, key, value = heads(self.q_proj), heads(self.k_proj), heads(self.v_proj)
+        scores = query @ key.transpose(2, 3) / self.head_dim ** .5 + gated_position_bias.view(B, -1, T, T)
+        if attention_mask is not None:
+            scores = scores.masked_fill(attention_mask.ne(1)[:, None, None], -torch.inf)
+        weights = nn.functional.dropout(scores.softmax(-1), self.dropout, self.training)
+        return self.out_proj((weights @ value).transpose(1, 2).reshape(B, T, D)), weights
+
+def attend_through_layers(
+    model:nn.Module, # changed in place, if it is a WavLM
+):
+    "Let adapters and 4 bits reach WavLM's attention"
+    for module in model.modules():
+        if type(module) is WavLMAttention:
+            module.__class__ = _ThroughLayers
+
 # %% ../../nbs/4_models/20_families.ipynb #e59f3c4c
 class CTCFamily(Family):
     "An encoder that spells"
@@ -784,6 +823,7 @@ class CTCFamily(Family):
             raise UserError('labels: a model that spells has letters, not classes; leave them out')
 
     def extend(self, speech):
+        attend_through_layers(speech.model)
         if speech.settings.letters:
             add_letters(speech.model, tokenizer_of(speech.processor), speech.settings.letters)
 
@@ -814,8 +854,12 @@ class CTCFamily(Family):
         return on_model(self.inputs(speech, waves), speech.model) | dict(labels=pad_last(labels, -100))
 
     def write(self, speech, waves, max_new_tokens=None, rows=None):
-        logits = speech.model(**on_model(self.inputs(speech, waves), speech.model)).logits
-        return tokenizer_of(speech.processor).batch_decode(logits.argmax(-1))
+        inputs = on_model(self.inputs(speech, waves), speech.model)
+        ids = speech.model(**inputs).logits.argmax(-1)
+        tok = tokenizer_of(speech.processor)
+        for own, n in zip(ids, _real_frames(speech.model, inputs, waves)):
+            own[n:] = tok.pad_token_id # which says nothing
+        return tok.batch_decode(ids)
 
     def check_row(self, speech, row):
         self.spelled(speech, row['text'])
@@ -879,6 +923,9 @@ class ClassificationFamily(Family):
             raise UserError('letters: a classifier spells nothing; leave them out')
         if speech.settings.labels is not None and list(speech.settings.labels) != self.labels(speech):
             raise UserError(f'labels: this head names {", ".join(self.labels(speech)[:8])}; open the model with load_model')
+
+    def extend(self, speech):
+        attend_through_layers(speech.model)
 
     def new_modules(self, speech):
         return [] if speech.settings.labels is None else self._head(speech.model.config.model_type)
