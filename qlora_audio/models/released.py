@@ -29,6 +29,8 @@ def read_config(
         config, _ = PreTrainedConfig.get_config_dict(str(base))
     except (OSError, ValueError) as e:
         reason = ' '.join(str(e).split())[:160]
+        if Path(base).is_dir():
+            raise UserError(f'base: {base}: its config.json cannot be read as a config ({reason})') from None
         where = 'neither a folder with a model nor a Hub id that can be reached'
         raise UserError(f'base: {str(base)!r} is {where} ({reason})') from None
     if 'model_type' not in config:
