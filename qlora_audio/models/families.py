@@ -8,7 +8,7 @@ __all__ = ['ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings'
            'transcribe_batches', 'check_rows', 'token_limit', 'greedy', 'tokenizer_of', 'on_model', 'Seq2SeqFamily',
            'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'learned_part',
            'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters',
-           'attend_through_layers', 'CTCFamily', 'labels_of', 'class_rates', 'ClassificationFamily', 'OwnFamily']
+           'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/20_families.ipynb #19550eea
 import base64, contextlib, copy, difflib, io, logging, math, zlib
@@ -799,13 +799,21 @@ class _ThroughLayers(WavLMAttention):
         weights = nn.functional.dropout(scores.softmax(-1), self.dropout, self.training)
         return self.out_proj((weights @ value).transpose(1, 2).reshape(B, T, D)), weights
 
-def attend_through_layers(
-    model:nn.Module, # changed in place, if it is a WavLM
+def _copied(module, args, output):
+    "Forward hook: tensors that may be written into"
+    if isinstance(output, Tensor):
+        return output.clone()
+    return type(output)(t.clone() if isinstance(t, Tensor) else t for t in output)
+
+def ready_for_adapters(
+    model:nn.Module, # an encoder of waveforms, with any head; changed in place, once
 ):
-    "Let adapters and 4 bits reach WavLM's attention"
-    for module in model.modules():
+    "Let adapters and 4 bits reach every layer"
+    for name, module in model.named_modules():
         if type(module) is WavLMAttention:
             module.__class__ = _ThroughLayers
+        if name.endswith('feature_projection') and _copied not in module._forward_hooks.values():
+            module.register_forward_hook(_copied)
 
 # %% ../../nbs/4_models/20_families.ipynb #e59f3c4c
 class CTCFamily(Family):
@@ -823,7 +831,7 @@ class CTCFamily(Family):
             raise UserError('labels: a model that spells has letters, not classes; leave them out')
 
     def extend(self, speech):
-        attend_through_layers(speech.model)
+        ready_for_adapters(speech.model)
         if speech.settings.letters:
             add_letters(speech.model, tokenizer_of(speech.processor), speech.settings.letters)
 
@@ -925,7 +933,7 @@ class ClassificationFamily(Family):
             raise UserError(f'labels: this head names {", ".join(self.labels(speech)[:8])}; open the model with load_model')
 
     def extend(self, speech):
-        attend_through_layers(speech.model)
+        ready_for_adapters(speech.model)
 
     def new_modules(self, speech):
         return [] if speech.settings.labels is None else self._head(speech.model.config.model_type)

@@ -36,8 +36,8 @@ from .plan import plan
 
 # %% ../../nbs/7_tools/39_commands.ipynb #a5d43b3c
 from transformers import AutoModelForCausalLM
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from ..models.families import class_rates, family_of, labels_of, SpeechSettings
+from .plan import is_language_model
 
 # %% ../../nbs/7_tools/39_commands.ipynb #a19d42ba
 def _new_parts(args) -> dict: # of `load_model`
@@ -500,13 +500,13 @@ def _model_to_audit(folder, quantize:NF4Config|None):
     options = {}
     if quantize is not None and 'quantization_config' not in config:
         options['quantization_config'] = quantize
-    kind = config['model_type']
     try:
-        return family_of(kind, config.get('architectures')).load(str(folder), SpeechSettings(), **options)
+        family = family_of(config['model_type'], config.get('architectures'))
     except UserError:
-        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if not is_language_model(config):
             raise
-    return AutoModelForCausalLM.from_pretrained(folder, **options) # half of a model from parts
+        return AutoModelForCausalLM.from_pretrained(folder, **options) # half of a model from parts
+    return family.load(str(folder), SpeechSettings(), **options)
 
 def run_audit(args):
     "The command `audit`"

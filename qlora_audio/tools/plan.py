@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'BUILT_IN', 'CARDS', 'CUDA_OVERHEAD', 'DISK', 'WAVE_RATES', 'COLORS', 'whisper_config', 'voxtral_config',
-           'granite_config', 'register_known', 'known_config', 'Source', 'source', 'check_family', 'find_config',
-           'Trained', 'Counts', 'count_setup', 'remembered', 'card_bytes', 'spell', 'check_size', 'units_of',
-           'check_request', 'check_positions', 'check_base', 'fullest', 'largest', 'Plan', 'plan', 'stacked_bars']
+           'granite_config', 'register_known', 'known_config', 'Source', 'source', 'is_language_model', 'check_family',
+           'find_config', 'Trained', 'Counts', 'count_setup', 'remembered', 'card_bytes', 'spell', 'check_size',
+           'units_of', 'check_request', 'check_positions', 'check_base', 'fullest', 'largest', 'Plan', 'plan',
+           'stacked_bars']
 
 # %% ../../nbs/7_tools/35_plan.ipynb #389817d6
 import difflib, functools, json, math, re
@@ -129,12 +130,16 @@ def _rate_of(folder:Path) -> float|None:
     if {'sampling_rate', 'hop_length'} <= said.keys(): return said['sampling_rate'] / said['hop_length']
     return said.get('sampling_rate')
 
+def is_language_model(said:dict) -> bool: # config.json
+    "Whether it is a causal language model's"
+    usual = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(said['model_type'])
+    return usual is not None and (said.get('architectures') or [usual])[0] == usual
+
 def check_family(said:dict): # config.json
     "`UserError` for a model that no family here can train"
-    kind = said['model_type']
-    try: family_of(kind, said.get('architectures'))
+    try: family_of(said['model_type'], said.get('architectures'))
     except UserError:
-        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES: raise
+        if not is_language_model(said): raise
 
 def _from_folder(folder:Path, name:str) -> Source:
     "What `save_pretrained` wrote"
