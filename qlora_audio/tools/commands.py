@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOCK', 'LOG', 'AUDIO', 'load', 'base_rate', 'read_data', 'locked', 'write_whole', 'Stop', 'run_train', 'dry_run',
-           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_demo', 'run_audit', 'run_plan']
+           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_demo', 'run_audit', 'run_plan',
+           'run_from_parts']
 
 # %% ../../nbs/7_tools/39_commands.ipynb #e084c46d
 import argparse, contextlib, json, math, os, shutil, signal, sys, tempfile, threading, time
@@ -37,6 +38,23 @@ from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
 from .plan import plan
 
+# %% ../../nbs/7_tools/39_commands.ipynb #a5d43b3c
+from transformers import AutoModelForCausalLM
+from ..models.families import class_rates, family_of, labels_of, SpeechSettings
+from .plan import is_language_model
+
+# %% ../../nbs/7_tools/39_commands.ipynb #a19d42ba
+def _new_parts(args) -> dict: # of `load_model`
+    "Classes and letters that the model gets; classes from the training data if the flag names none"
+    labels = getattr(args, 'labels', None)
+    if labels == []:
+        if not getattr(args, 'data', None):
+            raise UserError('--labels: name the classes; there is no data here to take them from')
+        texts, = read_data(args, 'train')
+        name = 'label' if 'label' in texts.column_names else 'text'
+        labels = labels_of(dict(label=value) for value in column(texts, name))
+    return dict(labels=labels, letters=getattr(args, 'letters', None))
+
 # %% ../../nbs/7_tools/39_commands.ipynb #e1dbb15b
 def _in_full(args) -> list[str]:
     "Modules that are trained in full, and so stay in 16 bits"
@@ -49,13 +67,15 @@ def load(args) -> SpeechModel:
     "The base in the asked bits, with its adapter if one is named"
     quantize = NF4Config(skip_modules=_in_full(args)) if args.bits == 4 else None
     settings = {k: getattr(args, k) for k in ('language', 'task', 'prompt', 'question', 'window', 'pad_seconds')}
+    settings |= _new_parts(args)
     dtype = getattr(torch, args.dtype) if args.dtype else None
     if args.base is None:
         dtype = dtype or torch.float32
     speech = load_model(
-        args.base or BASE, quantize, dtype=dtype, trust_remote_code=args.trust_remote_code, **settings)
-    if getattr(args, 'adapter', None):
-        load_adapter(speech.model, args.adapter, strict=True, original=args.base or BASE)
+        args.base or BASE, quantize, dtype=dtype, trust_remote_code=args.trust_remote_code,
+        adapter=getattr(args, 'adapter', None), **settings)
+    if speech.new_modules and not getattr(args, 'adapter', None): # fresh, and so trained in full
+        args.modules_to_save = list(dict.fromkeys([*(getattr(args, 'modules_to_save', None) or []), *speech.new_modules]))
     return speech
 
 def base_rate(base) -> int|None: # Hz
@@ -414,6 +434,11 @@ def _write_transcripts(out, rows, heard):
             words=len(row['text'].split()), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
     out.write_text(''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines), encoding='utf-8')
 
+def _print_classes(rates, speed):
+    "The line of `evaluate` for a classifier"
+    print(f"accuracy {rates['accuracy']:.2%}, macro F1 {rates['f1']:.3f} on {rates['recordings']} recordings; "
+          f'RTFx {speed:.0f}')
+
 def _check_durations(speech, data, where):
     "An error that names the first recording which is too long to be heard at once"
     for i, row in enumerate(_without_sound(data)):
@@ -429,7 +454,7 @@ def _hear_all(speech, data, batch_size:int) -> tuple: # rows without sound, text
     for first in range(0, len(order), batch_size):
         batch = [data[i] for i in order[first:first + batch_size]]
         start = time.perf_counter()
-        heard += transcribe_rows(speech.transcribe, batch, batch_size=batch_size)
+        heard += transcribe_rows(speech.transcribe, batch, batch_size=batch_size, rows=batch)
         seconds += time.perf_counter() - start
         rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
     return rows, heard, seconds
@@ -442,8 +467,12 @@ def run_evaluate(args):
     speech = load(args)
     _check_durations(speech, data, f'{args.data}, {args.split}')
     rows, heard, seconds = _hear_all(speech, data, args.batch_size)
-    sound = sum(row['duration'] for row in rows)
-    _print_rates(error_rates([row['text'] for row in rows], heard), len(rows), sound / seconds)
+    speed = sum(row['duration'] for row in rows) / seconds
+    wanted = [speech.family.answer(row) for row in rows]
+    if speech.family.metrics == 'accuracy':
+        _print_classes(class_rates(wanted, heard), speed)
+    else:
+        _print_rates(error_rates([row['text'] for row in rows], heard), len(rows), speed)
     _say_skipped(**{args.split: data})
     if out is not None:
         _write_transcripts(out, rows, heard)
@@ -549,24 +578,24 @@ def run_demo(args):
     demo(args.out, seed=args.seed, say=_print_now)
 
 # %% ../../nbs/7_tools/39_commands.ipynb #95e05b32
-def _model_class(folder, config):
-    "The class that a config names"
-    name = (config.architectures or [''])[0]
-    cls = AudioTextModel if config.model_type == 'audio_text' else getattr(transformers, name, None)
-    if cls is None:
-        what = name or config.model_type
-        version = transformers.__version__
-        raise UserError(f'model: {folder} is a {what}, which transformers {version} does not have; install a newer one')
-    return cls
+def _model_to_audit(folder, quantize:NF4Config|None):
+    "The model as every command opens it, without its processor"
+    config = read_config(folder)
+    options = {}
+    if quantize is not None and 'quantization_config' not in config:
+        options['quantization_config'] = quantize
+    try:
+        family = family_of(config['model_type'], config.get('architectures'))
+    except UserError:
+        if not is_language_model(config):
+            raise
+        return AutoModelForCausalLM.from_pretrained(folder, **options) # half of a model from parts
+    return family.load(str(folder), SpeechSettings(), **options)
 
 def run_audit(args):
     "The command `audit`"
-    folder = args.model or BASE
-    config = part_config(folder, 'model')
-    options = {}
-    if args.bits == 4 and getattr(config, 'quantization_config', None) is None:
-        options['quantization_config'] = NF4Config(blocksize=args.blocksize, skip_modules=args.skip)
-    model = load_checked(_model_class(folder, config).from_pretrained, folder, **options)
+    quantize = NF4Config(blocksize=args.blocksize, skip_modules=args.skip) if args.bits == 4 else None
+    model = _model_to_audit(args.model or BASE, quantize)
     print(audit(model))
     try:
         table = modality_table(model)
@@ -583,3 +612,40 @@ def run_plan(args):
     print(made)
     if args.limits:
         print(f'\n{made.limits()}')
+
+# %% ../../nbs/7_tools/39_commands.ipynb #e5391e57
+def _check_part(role, folder, trust):
+    "`UserError` for a half that transformers cannot build"
+    kind = read_config(folder, trust)['model_type']
+    if kind not in transformers.CONFIG_MAPPING and not trust:
+        version = transformers.__version__
+        raise UserError(f'{role}: {folder} is a {kind}, which transformers {version} does not have; install a newer one')
+
+def _fusion_options(words:list) -> dict:
+    "name=number, as the fusion modules take them"
+    options = {}
+    for word in words:
+        name, sign, value = word.partition('=')
+        if not sign or not value.isdigit():
+            raise UserError(f'--fusion-options: {word}: write a name and a number, as in k=4')
+        options[name] = int(value)
+    return options
+
+def run_from_parts(args):
+    "The command `from-parts`"
+    out = _new_folder(args.out)
+    for role in ('encoder', 'decoder'):
+        _check_part(role, getattr(args, role), args.trust_remote_code)
+    torch.manual_seed(args.seed) # the fusion module starts at random
+    model = AudioTextModel.from_parts(
+        args.encoder, args.decoder, args.fusion, fusion_options=_fusion_options(args.fusion_options),
+        window=args.window, dtype=getattr(torch, args.dtype) if args.dtype else None,
+        trust_remote_code=args.trust_remote_code)
+    if model.processor is None:
+        raise UserError(f'encoder, decoder: {args.encoder} needs a preprocessor_config.json beside its weights, and '
+                        f'{args.decoder} its tokenizer')
+    model.processor.before = args.before
+    model.processor.after = args.after
+    model.save_pretrained(out)
+    parts = '  '.join(f"{part} {row['parameters']:,}" for part, row in modality_table(model).items())
+    print(f'{parts}; model in {out}, for --base; train it with --train-fusion')

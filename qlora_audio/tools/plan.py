@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'BUILT_IN', 'CARDS', 'CUDA_OVERHEAD', 'DISK', 'WAVE_RATES', 'COLORS', 'whisper_config', 'voxtral_config',
-           'granite_config', 'register_known', 'known_config', 'Source', 'source', 'find_config', 'Trained', 'Counts',
-           'count_setup', 'remembered', 'card_bytes', 'spell', 'check_size', 'units_of', 'check_request',
-           'check_positions', 'check_base', 'fullest', 'largest', 'Plan', 'plan', 'stacked_bars']
+           'granite_config', 'register_known', 'known_config', 'Source', 'source', 'is_language_model', 'check_family',
+           'find_config', 'Trained', 'Counts', 'count_setup', 'remembered', 'card_bytes', 'spell', 'check_size',
+           'units_of', 'check_request', 'check_positions', 'check_base', 'fullest', 'largest', 'Plan', 'plan',
+           'stacked_bars']
 
 # %% ../../nbs/7_tools/35_plan.ipynb #389817d6
 import difflib, functools, json, math, re
@@ -18,14 +19,17 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from .. import errors
 from ..errors import UserError
 from ..adapters.targets import LoRAConfig, modalities
-from ..models.encoders import encoder_adapter
+from ..models.encoders import encoder_adapter, encoder_frames, ENCODERS, shortest_input
+from ..models.families import family_of, is_classifier
 from ..models.quantize import NF4Config
+from ..models.released import read_config
 from qlora_audio.tools.trace import (
-    OPTIMIZERS, PAGE_BYTES, PARTS, TEXT_ONLY, base_bytes, fit_step, listener, optimizer_bytes, prepared, ranks_of,
-    scaled, Setup, shapes, skeleton,
+    OPTIMIZERS, PAGE_BYTES, PARTS, TEXT_ONLY, base_bytes, fit_step, ghost, Listener, listener, optimizer_bytes,
+    prepared, ranks_of, register_listener, scaled, Setup, shapes, skeleton,
 )
 
 # %% ../../nbs/7_tools/35_plan.ipynb #1600003d
@@ -126,8 +130,20 @@ def _rate_of(folder:Path) -> float|None:
     if {'sampling_rate', 'hop_length'} <= said.keys(): return said['sampling_rate'] / said['hop_length']
     return said.get('sampling_rate')
 
+def is_language_model(said:dict) -> bool: # config.json
+    "Whether it is a causal language model's"
+    usual = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(said['model_type'])
+    return usual is not None and (said.get('architectures') or [usual])[0] == usual
+
+def check_family(said:dict): # config.json
+    "`UserError` for a model that no family here can train"
+    try: family_of(said['model_type'], said.get('architectures'))
+    except UserError:
+        if not is_language_model(said): raise
+
 def _from_folder(folder:Path, name:str) -> Source:
     "What `save_pretrained` wrote"
+    check_family(read_config(folder))
     try: config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as e:
         why = ' '.join(str(e).split())[:120]
@@ -163,6 +179,37 @@ def find_config(
     if str(model).startswith(('.', '/', '~')) or str(model).count('/') > 1:
         raise UserError(f'model: {model}: no such folder; give one with a config.json')
     return _by_name(str(model))
+
+# %% ../../nbs/7_tools/35_plan.ipynb #15c6d0f1
+def _wave_units(config, seconds, rate) -> int: # frames of the encoder
+    return max(1, int(encoder_frames(config, round(seconds * rate))))
+
+def _wave_batch(model, B, units, text) -> dict:
+    "Waveforms that become so many frames, and letters or a class"
+    first = shortest_input(model.config)
+    step = next(n for n in range(1, 1 << 20) if encoder_frames(model.config, first + n) > 1)
+    labels = torch.ones(B, text, dtype=torch.long)
+    if is_classifier(type(model).__name__): labels = torch.zeros(B, dtype=torch.long)
+    return dict(input_values=ghost(B, first + (units - 1) * step, like=model), labels=labels)
+
+for _kind in ENCODERS:
+    if ENCODERS[_kind].input == 'waveform':
+        register_listener(_kind, Listener(_wave_units, _wave_batch, grain=lambda c: 8, rate=16_000.))
+
+# %% ../../nbs/7_tools/35_plan.ipynb #61cead50
+_META = torch.library.Library('aten', 'IMPL', 'Meta') # kernels of tensors without numbers
+
+def _ctc_shapes(log_probs, targets, input_lengths, target_lengths, blank=0, zero_infinity=False):
+    "A loss for each recording, and the table that the backward pass reads"
+    frames, B = log_probs.shape[:2]
+    longest = targets.shape[1] if targets.dim() == 2 else -(-targets.numel() // B)
+    return log_probs.new_empty(B), log_probs.new_empty(B, frames, 2 * longest + 1)
+
+def _ctc_gradient(grad, log_probs, *others):
+    return torch.empty_like(log_probs)
+
+_META.impl('_ctc_loss.Tensor', _ctc_shapes)
+_META.impl('_ctc_loss_backward.Tensor', _ctc_gradient)
 
 # %% ../../nbs/7_tools/35_plan.ipynb #1600004a
 class Trained(NamedTuple):
