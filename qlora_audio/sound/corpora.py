@@ -140,7 +140,7 @@ def hold_out(
     test = set(random.Random(seed).sample(groups, max(1, len(groups) // 10)))
     return [g for g in groups if (g in test) == (split == 'test')]
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #95756efd
+# %% ../../nbs/3_sound/12_corpora.ipynb #c52f64f0
 logger = logging.getLogger(__name__)
 
 def sound_seconds(file:str|Path) -> float:
@@ -166,7 +166,7 @@ def skip_summary(
     reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
     return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #6259c312
+# %% ../../nbs/3_sound/12_corpora.ipynb #eefe6ae0
 _told = set()
 
 def with_left_out(
@@ -294,7 +294,7 @@ def list_files(
                 elif not _in_circle(e): todo.append((f'{prefix}{e.name}/', e.path))
     return {name: found[name] for name in sorted(found)}
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #f8fd8408
+# %% ../../nbs/3_sound/12_corpora.ipynb #ad7a94e9
 class Names:
     "The files under a folder, found by their path whatever the form of its accented letters"
     def __init__(self, root:str|Path):
@@ -485,7 +485,7 @@ def _check_on_error(on_error:str):
     if on_error not in ('raise', 'skip', 'keep'):
         raise UserError(f"on_error: {shown(on_error)!r} is not known; use 'raise' or 'skip'")
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #7c9d946e
+# %% ../../nbs/3_sound/12_corpora.ipynb #ffd7f93a
 def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     "All rows, checked; an error if there is none"
     measured, used, unused = lru_cache(1_000)(sound_seconds), 0, []
@@ -779,8 +779,9 @@ def _manifest_row(i:int, r, names:Names, path:Path) -> dict:
     return with_fault(row, lambda: dict(files=[names.find(r['path'])]))
 
 def _check_exists(row:dict):
-    "An error for a row whose file is missing, before a million others are looked at"
+    "An error for a row without a file or a text, before a million others are looked at"
     if row.get('reason'): raise UserError(row['problem'])
+    check_text(row['text'], row['where'], placeholders=True)
     if not os.path.exists(row['files'][0]): raise Fault(f"{row['where']}: {shown(row['files'][0])}", 'missing')
 
 class _ManifestSplit:
@@ -794,7 +795,7 @@ class _ManifestSplit:
     def see(self, rows, on_error:str):
         "All rows once"
         for row in rows:
-            if on_error == 'raise': _check_exists(row)
+            if on_error == 'raise' and row['split'] in (None, '', self.split): _check_exists(row)
             if row.get('reason'): continue
             file = row['files'][0]
             if file not in self.stamps: self.stamps[file] = _stamp(os.stat(file)) if os.path.isfile(file) else ''
@@ -913,7 +914,7 @@ def _hub_table(
     ds.reasons = reasons if on_error == 'keep' else [''] * len(ds)
     return with_left_out(ds, path, skipped, on_error=on_error)
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #4289c002
+# %% ../../nbs/3_sound/12_corpora.ipynb #47700797
 def _in_test(group:str, seed:int) -> bool:
     "One group in ten, the same one for the same seed"
     return int(hashlib.sha256(f'{seed} {group}'.encode(errors='replace')).hexdigest()[:8], 16) % 10 == 0
