@@ -41,9 +41,9 @@ class AuditReport:
 
     def _changes(self) -> list[str]:
         "Lines about normalization"
-        if not self.changes: return []
+        if not self.changes['texts']: return []
         kinds = ', '.join(f'{n:,} {kind}' for kind, n in self.changes.items() if kind != 'texts')
-        lines = [f"text=normalized changes {self.changes['texts']:,} of {self.total:,} texts: {kinds}"]
+        lines = [f"text=normalized changes {self.changes['texts']:,} of {self.total - len(self.rows):,} texts: {kinds}"]
         return lines + [f'  {shown(before)!r} → {shown(after)!r}' for before, after in self.examples]
 
     def save(self, path:str|Path):
@@ -87,7 +87,7 @@ def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options,
     query = '&'.join(f'{k}={v}' for k, v in in_spec.items())
     return f'{name}:{path}?{query}' if query else f'{name}:{path}', options | dict(text='orthographic'), form
 
-# %% ../../nbs/3_sound/13_audit.ipynb #a9f24926
+# %% ../../nbs/3_sound/13_audit.ipynb #a652097a
 def _add_changes(report:AuditReport, texts:list[str]):
     "Count what normalization changes, and choose an example of each of its rarest kinds"
     firsts = {}
@@ -152,7 +152,7 @@ def check_splits(
         advice = 'load with another split, or speaker_disjoint=true'
         _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
 
-# %% ../../nbs/3_sound/13_audit.ipynb #756d461a
+# %% ../../nbs/3_sound/13_audit.ipynb #32975b36
 def divide(
     data:Dataset, # from `load_speech`
     n:int, # rows to hold out, about

@@ -140,7 +140,7 @@ def hold_out(
     test = set(random.Random(seed).sample(groups, max(1, len(groups) // 10)))
     return [g for g in groups if (g in test) == (split == 'test')]
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #c52f64f0
+# %% ../../nbs/3_sound/12_corpora.ipynb #5ecbb076
 logger = logging.getLogger(__name__)
 
 def sound_seconds(file:str|Path) -> float:
@@ -166,7 +166,7 @@ def skip_summary(
     reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
     return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #eefe6ae0
+# %% ../../nbs/3_sound/12_corpora.ipynb #815c57c5
 _told = set()
 
 def with_left_out(
@@ -176,13 +176,12 @@ def with_left_out(
     unused=(), # of (name, reason): files that are no recordings of this corpus
     on_error:str='raise', # 'skip': those that are skipped are told
 ):
-    "The dataset with its lists `skipped` and `unused`; what is left out is told once"
+    "The dataset with its lists `skipped` and `unused`; what is left out is told, files once for all splits"
     ds.skipped, ds.unused = list(skipped), list(unused)
-    told = [skip_summary(ds)] if on_error == 'skip' and skipped else []
-    if unused: told.append(f'{shown(path)}: {len(unused):,} files are not used: {left_out_summary(unused)}')
-    for line in told:
-        if line not in _told: logger.warning(line)
-        _told.add(line)
+    if on_error == 'skip' and skipped: logger.warning(f'{shown(path)}: {skip_summary(ds)} ({listed([i for i, _ in ds.skipped], 3)})')
+    line = f'{shown(path)}: {len(ds.unused):,} files are not used: {left_out_summary(ds.unused)}'
+    if unused and line not in _told: logger.warning(line)
+    _told.add(line)
     return ds
 
 # %% ../../nbs/3_sound/12_corpora.ipynb #67e680eb
@@ -294,7 +293,7 @@ def list_files(
                 elif not _in_circle(e): todo.append((f'{prefix}{e.name}/', e.path))
     return {name: found[name] for name in sorted(found)}
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #ad7a94e9
+# %% ../../nbs/3_sound/12_corpora.ipynb #9acd8c2a
 class Names:
     "The files under a folder, found by their path whatever the form of its accented letters"
     def __init__(self, root:str|Path):
@@ -462,8 +461,9 @@ def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
     "The length of a row: as stated, or from the header of its file"
     start, end, file = row['starts'][0], row['ends'][0], row['files'][0]
     whole = sound_seconds(file)
+    if not whole: raise Fault(file, 'the recording is empty', advice='export it again')
     duration = row.get('duration') or (min(end, whole) if end is not None else whole) - start
-    if start < 0 or duration <= 0 or start >= whole > 0 or (end or 0) > whole + 0.1:
+    if start < 0 or duration <= 0 or start >= whole or (end or 0) > whole + 0.1:
         raise Fault(file, 'no such part', f'{start:g} to {"the end" if end is None else f"{end:g}"} of {whole:.2f} s')
     return dict(duration=duration)
 
@@ -485,7 +485,7 @@ def _check_on_error(on_error:str):
     if on_error not in ('raise', 'skip', 'keep'):
         raise UserError(f"on_error: {shown(on_error)!r} is not known; use 'raise' or 'skip'")
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #ffd7f93a
+# %% ../../nbs/3_sound/12_corpora.ipynb #87c84f6d
 def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     "All rows, checked; an error if there is none"
     measured, used, unused = lru_cache(1_000)(sound_seconds), 0, []
@@ -914,7 +914,7 @@ def _hub_table(
     ds.reasons = reasons if on_error == 'keep' else [''] * len(ds)
     return with_left_out(ds, path, skipped, on_error=on_error)
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #47700797
+# %% ../../nbs/3_sound/12_corpora.ipynb #f432afea
 def _in_test(group:str, seed:int) -> bool:
     "One group in ten, the same one for the same seed"
     return int(hashlib.sha256(f'{seed} {group}'.encode(errors='replace')).hexdigest()[:8], 16) % 10 == 0
