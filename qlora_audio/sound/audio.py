@@ -19,7 +19,7 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 from ..errors import UserError
 from .tables import Fault, shown
 
-# %% ../../nbs/3_sound/10_audio.ipynb #aa4bf790
+# %% ../../nbs/3_sound/10_audio.ipynb #86d2eb7b
 SUFFIXES = ('.wav', '.wave', '.flac', '.mp3', '.ogg', '.oga', '.opus', '.aif', '.aiff', '.aifc', '.au', '.snd', '.caf',
             '.w64', '.rf64', '.sph')
 OTHER_SUFFIXES = ('.m4a', '.mp4', '.m4b', '.aac', '.webm', '.weba', '.mka', '.mkv', '.wma', '.amr', '.awb', '.3gp', '.3gpp',
@@ -49,7 +49,7 @@ def _not_audio(
     reason = 'no such format' if advice == _CONVERT else 'not audio that can be read'
     return Fault(name, reason, kind, advice)
 
-# %% ../../nbs/3_sound/10_audio.ipynb #d18aef5e
+# %% ../../nbs/3_sound/10_audio.ipynb #cff57caf
 _RATES, _MAX_CHANNELS = (1_000, 384_000), 64 # Hz, channels
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def open_sound(
     "A recording opened for decoding; an error that names it if it is none"
     name = source if name is None else name
     if not hasattr(source, 'seek') and not Path(source).is_file():
-        if Path(source).exists(): raise Fault(name, 'not a file', 'a folder, pipe or device')
+        if Path(source).exists(): raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
         raise Fault(name, 'no such audio file', advice='look at the path')
     try: f = soundfile.SoundFile(source)
     except (soundfile.LibsndfileError, MemoryError, OverflowError) as e:
@@ -78,7 +78,7 @@ def open_sound(
     f.close()
     raise Fault(name, 'impossible header', said, f'give {_RATES[0]:,} to {_RATES[1]:,} Hz and at most {_MAX_CHANNELS} channels')
 
-# %% ../../nbs/3_sound/10_audio.ipynb #60004371
+# %% ../../nbs/3_sound/10_audio.ipynb #af82f4a8
 _turned = set() # recordings that were told
 
 def _tell_turned(name):

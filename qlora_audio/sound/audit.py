@@ -87,7 +87,7 @@ def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options,
     query = '&'.join(f'{k}={v}' for k, v in in_spec.items())
     return f'{name}:{path}?{query}' if query else f'{name}:{path}', options | dict(text='orthographic'), form
 
-# %% ../../nbs/3_sound/13_audit.ipynb #a652097a
+# %% ../../nbs/3_sound/13_audit.ipynb #7bc725d1
 def _add_changes(report:AuditReport, texts:list[str]):
     "Count what normalization changes, and choose an example of each of its rarest kinds"
     firsts = {}
@@ -116,12 +116,13 @@ def audit_data(
     for i in range(len(raw)):
         row = raw[i]
         name = str(row.get('id') or i)
-        reason = 'duplicate id' if name in names else _reason(data, raw, i)
-        sound = '' if reason else _sound_hash(row)
+        reason = _reason(data, raw, i)
         if not reason and form == 'normalized' and not normalize_text(row['text']): reason = 'no text'
-        if sound in sounds and not reason: reason = 'same sound as another recording'
+        if not reason and name in names: reason = 'duplicate id'
+        sound = '' if reason else _sound_hash(row)
+        if sound in sounds: reason = 'same sound as another recording'
         names.add(name)
-        sounds |= {sound} - {''}
+        if sound: sounds.add(sound)
         if reason: report.rows.append(dict(id=name, file=(row.get('files') or [''])[0], reason=reason))
         else: texts.append(row['text'])
     if form == 'normalized': _add_changes(report, texts)
@@ -152,7 +153,7 @@ def check_splits(
         advice = 'load with another split, or speaker_disjoint=true'
         _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
 
-# %% ../../nbs/3_sound/13_audit.ipynb #32975b36
+# %% ../../nbs/3_sound/13_audit.ipynb #6120817f
 def divide(
     data:Dataset, # from `load_speech`
     n:int, # rows to hold out, about
