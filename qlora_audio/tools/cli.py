@@ -86,6 +86,8 @@ _TRANSCRIBE = dict(
         type=float, help=f'longest piece; {BASE_SECONDS} for the built-in base, else as long as the model takes'),
     overlap_seconds=dict(
         type=float, help='of pieces without a pause to cut in; a fifth of a piece, 1 at most, if not given'),
+    threshold=dict(type=float, default=-55., help='dB below full scale: what is nowhere louder is taken for silence'),
+    no_gate=dict(action='store_true', help='hear silence and steady noise too'),
     batch_size=dict(type=int, default=8, help='pieces heard at once'))
 _MERGE = dict(
     into=dict(

@@ -8,7 +8,7 @@ __all__ = ['WORDS', 'SENTENCES', 'CHOICES', 'VOCABULARY', 'KINDS', 'ACCENTS', 'S
            'synthesize', 'respell', 'random_utterance', 'render', 'load_synthetic']
 
 # %% ../../nbs/7_tools/36_speech.ipynb #ada22831
-import _ctypes, ctypes, random, re
+import _ctypes, ctypes, math, random, re
 import numpy as np
 import torch
 from torch import Tensor
@@ -325,6 +325,22 @@ def _estimated_seconds(row:dict) -> float:
     "Before there is any sound: words over rate, and a pause after each"
     return (0.1 + 60 / row['rate']) * (1 + row['text'].count(' '))
 
+_FIXED = dict(pitch=int, pitch_range=int, word_gap=int, room=float, snr_db=float, wpm=int) # numbers that may be given
+
+def _fixed_options(options:dict) -> dict:
+    "Options that every utterance shares, as numbers where they came as text"
+    if bad := [k for k in options if k not in [*_FIXED, 'voice', 'variant', 'band']]:
+        known = ', '.join(['accents', 'digits', 'kind', 'n', 'rate', 'seed', 'speakers', *_FIXED, 'band'])
+        raise UserError(f'data: synthetic has no option {bad[0]!r}; it has {known}')
+    made = dict(options)
+    for k, kind in _FIXED.items():
+        if made.get(k) is None: continue
+        try: made[k] = kind(made[k])
+        except (TypeError, ValueError, OverflowError): made[k] = math.nan
+        if not -1e4 < made[k] < 1e4: raise UserError(f'data: {k}={options[k]} is not a number that can be said; write {k}=50')
+    if isinstance(made.get('band'), str): made['band'] = made['band'] == 'true'
+    return made
+
 def load_synthetic(
     split:str='train', # 'train' or 'test': drawn from other seeds, the same voices; short texts may occur in both
     speakers:str='trained', # 'trained', 'held_out', or espeak-ng variants separated by commas
@@ -342,7 +358,8 @@ def load_synthetic(
         raise UserError(f"split: {split!r} is not one of the built-in speech's; use 'train' or 'test'")
     who = dict(trained=TRAINED, held_out=HELD_OUT).get(speakers) or speakers.split(',')
     voices = dict(english=ACCENTS, foreign=list(FOREIGN)).get(accents) or accents.split(',')
-    if wpm: fixed['rate'] = int(wpm)
+    fixed = _fixed_options(fixed | dict(wpm=wpm))
+    if wpm := fixed.pop('wpm'): fixed['rate'] = wpm
     if set(voices) & set(FOREIGN): kind = _kind_for_foreign(kind)
     rng = random.Random(f'{seed} {split}')
     count = int(n) if n else 1000 if split == 'train' else 200
