@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOCK', 'LOG', 'logger', 'load', 'base_rate', 'read_data', 'locked', 'write_whole', 'Stop', 'run_train', 'dry_run',
-           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_demo', 'run_audit', 'run_plan',
-           'run_from_parts']
+           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_demo', 'run_audit',
+           'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/39_commands.ipynb #e084c46d
 import argparse, contextlib, inspect, json, logging, math, os, shutil, signal, sys, tempfile, threading, time
@@ -20,14 +20,14 @@ from ..defaults import DEFAULTS
 from ..errors import UserError
 from ..adapters.merging import merge_adapter
 from ..adapters.modalities import modality_table
-from ..adapters.saving import load_adapter, read_adapter, save_adapter
+from ..adapters.saving import read_adapter, save_adapter
 from ..adapters.targets import add_lora, count_parameters, lora_table, LoRAConfig
 from ..sound.audio import OTHER_SUFFIXES, quiet_bands, SUFFIXES
 from ..sound.audit import audit_data, check_splits, divide
 from ..sound.corpora import column, find_loader, left_out_summary, load_speech, skip_summary
 from ..sound.metrics import error_rates, word_errors
 from ..sound.tables import shown as printable
-from ..models.audio_text import AudioTextModel, load_checked, part_config, row_name
+from ..models.audio_text import AudioTextModel, row_name
 from ..models.families import SpeechModel
 from ..models.quantize import audit, NF4Config, prepare_for_training
 from ..models.released import load_model, read_config
@@ -37,6 +37,7 @@ from ..training.trainer import memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from ..strategies import frames, ranks, temporal # what they save beside an adapter can be loaded then
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
+from .export import export_model
 from .plan import plan
 
 # %% ../../nbs/7_tools/39_commands.ipynb #a5d43b3c
@@ -588,6 +589,22 @@ def run_audit_data(args):
     print(report)
     if out:
         report.save(out)
+
+# %% ../../nbs/7_tools/39_commands.ipynb #ex0c0002
+def run_export(args):
+    "The command `export`"
+    if args.base is None:
+        raise UserError('--base: no other engine knows the built-in base; name the released model that was adapted')
+    _at_least_one(args, 'limit')
+    _new_folder(args.out)
+    rows = None
+    if args.data:
+        data, = read_data(args, args.split)
+        rows = [data[i] for i in range(min(args.limit, len(data)))]
+    settings = {k: getattr(args, k) for k in ('language', 'task', 'prompt', 'question', 'window', 'pad_seconds')}
+    print(export_model(
+        args.base, args.adapter, args.to, args.out, rows, args.full_window, args.quantization, args.bits,
+        trust_remote_code=args.trust_remote_code, **settings))
 
 # %% ../../nbs/7_tools/39_commands.ipynb #c5436b6a
 def run_demo(args):

@@ -18,7 +18,7 @@ import transformers
 from ..errors import UserError
 from ..adapters.lora import adapted_layers
 from ..adapters.merging import merge_adapter
-from ..adapters.saving import load_adapter, read_adapter
+from ..adapters.saving import read_adapter
 from ..sound.metrics import basic_normalizer, error_rates
 from ..models.families import SpeechModel
 from ..models.quantize import NF4Config, as_stored, compute_dtype
@@ -254,9 +254,7 @@ def export_model(
         raise UserError(f'bits: {bits} is not known; use 4 or 16')
     kept = read_adapter(adapter)[0].modules_to_save if adapter else []
     quantize = NF4Config(skip_modules=kept) if bits == 4 and adapter else None
-    speech = load_model(base, quantize, **settings)
-    if adapter:
-        load_adapter(speech.model, adapter, strict=True, original=base)
+    speech = load_model(base, quantize, adapter=adapter, **settings)
     _check_portable(speech, to, full_window)
     waves = [speech.wave(r['audio']) for r in rows or []]
     before = speech.transcribe(waves) if waves else []
