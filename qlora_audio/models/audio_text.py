@@ -101,11 +101,15 @@ class ProcessorFiles:
     @classmethod
     def from_pretrained(cls, folder:str|Path, **kwargs):
         "All of it from a folder or a Hub id; `kwargs` go to Hugging Face"
-        rest = cached_file(folder, PROCESSOR_FILE, **kwargs)
+        where = {k: v for k, v in kwargs.items() if k != 'trust_remote_code'}
+        rest = cached_file(folder, PROCESSOR_FILE, **where)
         kwargs = dict(trust_remote_code=False) | kwargs # otherwise transformers asks on the terminal
-        with quiet_bands():
-            extractor = AutoFeatureExtractor.from_pretrained(folder, **kwargs)
-            tokenizer = AutoTokenizer.from_pretrained(folder, **kwargs)
+        try:
+            with quiet_bands():
+                extractor = AutoFeatureExtractor.from_pretrained(folder, **kwargs)
+                tokenizer = AutoTokenizer.from_pretrained(folder, **kwargs)
+        except (ValueError, TypeError, KeyError, AttributeError) as e:
+            raise UserError(f'{folder}: its processor cannot be read ({_reason(e)})') from e
         return cls(extractor, tokenizer, **_rest_of_processor(rest))
 
 # %% ../../nbs/4_models/18_audio_text.ipynb #4f2a1cea
@@ -714,6 +718,9 @@ def bundled_processor(
         with quiet_bands(): extractor = AutoFeatureExtractor.from_pretrained(encoder, **kwargs)
         return AudioTextProcessor.joining(extractor, AutoTokenizer.from_pretrained(decoder, **kwargs), window=window)
     except OSError: return None
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        if isinstance(e, UserError): raise
+        raise UserError(f'{encoder}, {decoder}: their processor cannot be read ({_reason(e)})') from e
 
 # %% ../../nbs/4_models/18_audio_text.ipynb #1d119a94
 def check_decoder(config:PreTrainedConfig):
@@ -855,7 +862,8 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
         with_info = kwargs.pop('output_loading_info', False)
         model = load_checked(super().from_pretrained, folder, **kwargs)
         _load_generation(model, folder)
-        try: model.processor = AudioTextProcessor.from_pretrained(folder)
+        trust = kwargs.get('trust_remote_code', False)
+        try: model.processor = AudioTextProcessor.from_pretrained(folder, trust_remote_code=trust)
         except OSError: pass
         nothing = dict(missing_keys=set(), unexpected_keys=set(), mismatched_keys=set(), error_msgs=[])
         return (model, nothing) if with_info else model

@@ -128,7 +128,7 @@ def _rate_of(folder:Path) -> float|None:
 
 def _from_folder(folder:Path, name:str) -> Source:
     "What `save_pretrained` wrote"
-    try: config = AutoConfig.from_pretrained(folder)
+    try: config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as e:
         why = ' '.join(str(e).split())[:120]
         raise UserError(f'model: {folder/"config.json"} cannot be read as a config ({why})') from None
