@@ -375,6 +375,8 @@ def _check_arguments(args):
         if not 0 <= value <= 1e6: raise UserError(f'{name}: {value} is impossible; give a number from 0 on')
     if not 0 <= args.seed < 1 << 32: raise UserError(f'seed: {args.seed} is impossible; give 0 to 2^32 - 1')
     _refuse_ignored(args)
+    if args.fp16 and (args.use_cpu or not torch.cuda.is_available()): raise UserError(
+        'fp16: a CPU trains in float32 all the same; leave it out, or use bf16 where the processor is fast with it')
     if args.deepspeed: raise UserError(
         'deepspeed: its engine keeps the gradients that QLoRATrainer looks at; start with torchrun for DDP, '
         'or write a loop around qlora_audio.training.distributed.zero2')
