@@ -413,8 +413,10 @@ def _set_batch_sizes(args):
 
 def _plain_checkpointing(args):
     "Reentrant only where it was asked for: it needs inputs with gradients"
-    if not args.gradient_checkpointing: return
-    args.gradient_checkpointing_kwargs = dict(use_reentrant=False) | dict(args.gradient_checkpointing_kwargs or {})
+    for name in ('gradient_checkpointing', 'activation_checkpointing'): # the same under two names
+        if not getattr(args, name, False): continue
+        given = getattr(args, f'{name}_kwargs') or {}
+        setattr(args, f'{name}_kwargs', dict(use_reentrant=False) | dict(given))
 
 # %% ../../nbs/5_training/29_trainer.ipynb #b8bdb2de
 @dataclass
@@ -447,9 +449,9 @@ class QLoRAArguments(TrainingArguments):
         _check_arguments(self)
         _warn_slow_bfloat16(self)
         _set_best_metric(self)
-        _plain_checkpointing(self)
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         super().__post_init__()
+        _plain_checkpointing(self)
         self._n_gpu = min(self.n_gpu, 1) # for several, torchrun: nn.DataParallel copies the whole model for every step
         _set_batch_sizes(self)
 
@@ -749,7 +751,7 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
     trainer.writer = CheckpointWriter(args.output_dir, args.save_total_limit)
     trainer.saving = False # whether transformers writes into `writer.growing`
     trainer.sums = None # fingerprints of the base, once they are known
-    if args.gradient_checkpointing and args.gradient_checkpointing_kwargs.get('use_reentrant'):
+    if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
         require_input_grads(model)
 
 def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
