@@ -277,9 +277,7 @@ def load_base(
     source = BASE if folder is None else folder
     if (local := Path(source)).exists() and not (local/'config.json').is_file():
         raise UserError(f'base: {source} holds no config.json; give a folder written by AudioTextModel.save_pretrained')
-    try: model = AudioTextModel.from_pretrained(source, dtype=torch.float32).eval()
-    except OSError as e:
-        raise UserError(f'base: no model at {source!r}, neither a folder nor a Hub id that can be reached') from e
+    model = AudioTextModel.from_pretrained(source, dtype=torch.float32).eval()
     if model.processor is None:
         raise UserError(f'base: {source} has no feature extractor and tokenizer; set model.processor and save it again')
     return model if quantize is None else quantize.apply(model)

@@ -228,6 +228,30 @@ def _like(part, whole):
     part.skipped = whole.skipped
     return part
 
+def _usable(
+    args, # with `data` and `on_error`
+    data, # a dataset
+    check, # (rows without sound, where they are): an error for a row that this model cannot use
+    name:str, # of the part
+): # → dataset
+    "The data, every row looked at; with `--on-error skip`, rows that cannot be used are left out and counted"
+    where = f'{args.data}, {name}'
+    if args.on_error != 'skip':
+        check(_without_sound(data), where)
+        return data
+    kept, left_out = [], []
+    for i, row in enumerate(_without_sound(data)):
+        try:
+            check([row], where)
+            kept.append(i)
+        except UserError as e:
+            left_out.append((row_name(row, i), 'too long' if ' s, but ' in str(e) else 'a text that cannot be used'))
+    if not kept:
+        raise UserError(f'{where}: none of {len(data)} recordings can be used ({left_out[0][0]}: {left_out[0][1]}, …)')
+    part = data.select(kept) if left_out else data
+    part.skipped = [*getattr(data, 'skipped', []), *left_out]
+    return part
+
 def _prepare(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
     _at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget')
@@ -239,10 +263,8 @@ def _prepare(args):
     train, test = read_data(args, 'train', 'test')
     train, dev = _hold_out_dev(args, train)
     speech = load(args)
-    for name, data in dict(train=train, dev=dev, test=test).items():
-        if data is not None:
-            speech.check_rows(_without_sound(data), f'{args.data}, {name}')
-    return speech, train, dev, test
+    def usable(data, name): return None if data is None else _usable(args, data, speech.check_rows, name)
+    return speech, usable(train, 'train'), usable(dev, 'dev'), usable(test, 'test')
 
 # %% ../../nbs/7_tools/39_commands.ipynb #cm000002
 def _target_modules(words:list|None):
@@ -451,9 +473,9 @@ def _print_classes(rates, speed):
     print(f"accuracy {rates['accuracy']:.2%}, macro F1 {rates['f1']:.3f} on {rates['recordings']} recordings; "
           f'RTFx {speed:.0f}')
 
-def _check_durations(speech, data, where):
+def _check_durations(speech, rows, where):
     "An error that names the first recording which is too long to be heard at once"
-    for i, row in enumerate(_without_sound(data)):
+    for i, row in enumerate(rows):
         if row['duration'] > speech.longest_seconds + .01:
             raise UserError(f'{where}, {row_name(row, i)}: {row["duration"]:.1f} s, but this model hears '
                             f'{speech.longest_seconds:.0f} s at once; cut it, or leave it out')
@@ -477,7 +499,8 @@ def run_evaluate(args):
     out = _new_file(args.out) if args.out else None
     data, = read_data(args, args.split)
     speech = load(args)
-    _check_durations(speech, data, f'{args.data}, {args.split}')
+    def check(rows, where): _check_durations(speech, rows, where)
+    data = _usable(args, data, check, args.split)
     rows, heard, seconds = _hear_all(speech, data, args.batch_size)
     speed = sum(row['duration'] for row in rows) / seconds
     wanted = [speech.family.answer(row) for row in rows]

@@ -375,6 +375,8 @@ def _check_arguments(args):
         if not 0 <= value <= 1e6: raise UserError(f'{name}: {value} is impossible; give a number from 0 on')
     if not 0 <= args.seed < 1 << 32: raise UserError(f'seed: {args.seed} is impossible; give 0 to 2^32 - 1')
     _refuse_ignored(args)
+    if args.fp16 and (args.use_cpu or not torch.cuda.is_available()): raise UserError(
+        'fp16: a CPU trains in float32 all the same; leave it out, or use bf16 where the processor is fast with it')
     if args.deepspeed: raise UserError(
         'deepspeed: its engine keeps the gradients that QLoRATrainer looks at; start with torchrun for DDP, '
         'or write a loop around qlora_audio.training.distributed.zero2')
@@ -411,8 +413,10 @@ def _set_batch_sizes(args):
 
 def _plain_checkpointing(args):
     "Reentrant only where it was asked for: it needs inputs with gradients"
-    if not args.gradient_checkpointing: return
-    args.gradient_checkpointing_kwargs = dict(use_reentrant=False) | dict(args.gradient_checkpointing_kwargs or {})
+    for name in ('gradient_checkpointing', 'activation_checkpointing'): # the same under two names
+        if not getattr(args, name, False): continue
+        given = getattr(args, f'{name}_kwargs') or {}
+        setattr(args, f'{name}_kwargs', dict(use_reentrant=False) | dict(given))
 
 # %% ../../nbs/5_training/29_trainer.ipynb #b8bdb2de
 @dataclass
@@ -445,9 +449,9 @@ class QLoRAArguments(TrainingArguments):
         _check_arguments(self)
         _warn_slow_bfloat16(self)
         _set_best_metric(self)
-        _plain_checkpointing(self)
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         super().__post_init__()
+        _plain_checkpointing(self)
         self._n_gpu = min(self.n_gpu, 1) # for several, torchrun: nn.DataParallel copies the whole model for every step
         _set_batch_sizes(self)
 
@@ -747,7 +751,7 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
     trainer.writer = CheckpointWriter(args.output_dir, args.save_total_limit)
     trainer.saving = False # whether transformers writes into `writer.growing`
     trainer.sums = None # fingerprints of the base, once they are known
-    if args.gradient_checkpointing and args.gradient_checkpointing_kwargs.get('use_reentrant'):
+    if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
         require_input_grads(model)
 
 def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
