@@ -77,7 +77,8 @@ def load(args) -> SpeechModel:
         args.base or BASE, quantize, dtype=dtype, trust_remote_code=args.trust_remote_code,
         adapter=getattr(args, 'adapter', None), **settings)
     if speech.new_modules and not getattr(args, 'adapter', None): # fresh, and so trained in full
-        args.modules_to_save = list(dict.fromkeys([*(getattr(args, 'modules_to_save', None) or []), *speech.new_modules]))
+        named = getattr(args, 'modules_to_save', None) or []
+        args.modules_to_save = list(dict.fromkeys([*named, *speech.new_modules]))
     return speech
 
 def base_rate(base) -> int|None: # Hz
@@ -677,8 +678,8 @@ def _check_part(role, folder, trust):
     "`UserError` for a half that transformers cannot build"
     kind = read_config(folder, trust)['model_type']
     if kind not in transformers.CONFIG_MAPPING and not trust:
-        version = transformers.__version__
-        raise UserError(f'{role}: {folder} is a {kind}, which transformers {version} does not have; install a newer one')
+        what = f'{folder} is a {kind}, which transformers {transformers.__version__} does not have'
+        raise UserError(f'{role}: {what}; install a newer one')
 
 def _fusion_options(words:list) -> dict:
     "name=number, as the fusion modules take them"
