@@ -7,7 +7,7 @@ __all__ = ['SUFFIXES', 'OTHER_SUFFIXES', 'logger', 'EXTRACTORS', 'open_sound', '
            'quiet_bands', 'make_feature_extractor', 'log_mel', 'feature_length', 'extract_features']
 
 # %% ../../nbs/3_sound/10_audio.ipynb #4d440dae
-import contextlib, io, logging, math, warnings
+import contextlib, io, logging, math, os, warnings
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
@@ -19,7 +19,7 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 from ..errors import UserError
 from .tables import Fault, shown
 
-# %% ../../nbs/3_sound/10_audio.ipynb #86d2eb7b
+# %% ../../nbs/3_sound/10_audio.ipynb #ff10b3b1
 SUFFIXES = ('.wav', '.wave', '.flac', '.mp3', '.ogg', '.oga', '.opus', '.aif', '.aiff', '.aifc', '.au', '.snd', '.caf',
             '.w64', '.rf64', '.sph')
 OTHER_SUFFIXES = ('.m4a', '.mp4', '.m4b', '.aac', '.webm', '.weba', '.mka', '.mkv', '.wma', '.amr', '.awb', '.3gp', '.3gpp',
@@ -49,7 +49,7 @@ def _not_audio(
     reason = 'no such format' if advice == _CONVERT else 'not audio that can be read'
     return Fault(name, reason, kind, advice)
 
-# %% ../../nbs/3_sound/10_audio.ipynb #cff57caf
+# %% ../../nbs/3_sound/10_audio.ipynb #bdc4b308
 _RATES, _MAX_CHANNELS = (1_000, 384_000), 64 # Hz, channels
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ def open_sound(
     if not hasattr(source, 'seek') and not Path(source).is_file():
         if Path(source).exists(): raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
         raise Fault(name, 'no such audio file', advice='look at the path')
-    try: f = soundfile.SoundFile(source)
+    is_path = not hasattr(source, 'seek')
+    try: f = soundfile.SoundFile(os.fsencode(source) if is_path and os.name == 'posix' else source) # names may be any bytes
     except (soundfile.LibsndfileError, MemoryError, OverflowError) as e:
         why = getattr(e, 'error_string', type(e).__name__).rstrip('.')
         raise _not_audio(name, _first_bytes(source), why) from None
@@ -78,7 +79,7 @@ def open_sound(
     f.close()
     raise Fault(name, 'impossible header', said, f'give {_RATES[0]:,} to {_RATES[1]:,} Hz and at most {_MAX_CHANNELS} channels')
 
-# %% ../../nbs/3_sound/10_audio.ipynb #af82f4a8
+# %% ../../nbs/3_sound/10_audio.ipynb #f5a22fb9
 _turned = set() # recordings that were told
 
 def _tell_turned(name):
