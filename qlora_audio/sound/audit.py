@@ -87,7 +87,7 @@ def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options,
     query = '&'.join(f'{k}={v}' for k, v in in_spec.items())
     return f'{name}:{path}?{query}' if query else f'{name}:{path}', options | dict(text='orthographic'), form
 
-# %% ../../nbs/3_sound/13_audit.ipynb #7bc725d1
+# %% ../../nbs/3_sound/13_audit.ipynb #aca870ae
 def _add_changes(report:AuditReport, texts:list[str]):
     "Count what normalization changes, and choose an example of each of its rarest kinds"
     firsts = {}
@@ -153,7 +153,7 @@ def check_splits(
         advice = 'load with another split, or speaker_disjoint=true'
         _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
 
-# %% ../../nbs/3_sound/13_audit.ipynb #6120817f
+# %% ../../nbs/3_sound/13_audit.ipynb #c2f3ef2a
 def divide(
     data:Dataset, # from `load_speech`
     n:int, # rows to hold out, about

@@ -140,7 +140,7 @@ def hold_out(
     test = set(random.Random(seed).sample(groups, max(1, len(groups) // 10)))
     return [g for g in groups if (g in test) == (split == 'test')]
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #5ecbb076
+# %% ../../nbs/3_sound/12_corpora.ipynb #6485dde1
 logger = logging.getLogger(__name__)
 
 def sound_seconds(file:str|Path) -> float:
@@ -166,7 +166,7 @@ def skip_summary(
     reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
     return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #815c57c5
+# %% ../../nbs/3_sound/12_corpora.ipynb #a00bc73f
 _told = set()
 
 def with_left_out(
@@ -293,7 +293,7 @@ def list_files(
                 elif not _in_circle(e): todo.append((f'{prefix}{e.name}/', e.path))
     return {name: found[name] for name in sorted(found)}
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #9acd8c2a
+# %% ../../nbs/3_sound/12_corpora.ipynb #04414099
 class Names:
     "The files under a folder, found by their path whatever the form of its accented letters"
     def __init__(self, root:str|Path):
@@ -409,7 +409,9 @@ def _as_table(rows, chunk:int=10_000) -> Dataset:
     "Rows as a table, made a chunk at a time: a million dicts would take a gigabyte"
     rows, chunks, schema = iter(rows), [], None
     while held := list(itertools.islice(rows, chunk)):
-        columns = {k: pa.array([r.get(k) for r in held], _TYPES.get(k)) for k in held[0]}
+        names = schema.names if schema else dict.fromkeys(k for r in held for k in r)
+        types = {k: schema.field(k).type if schema else _TYPES.get(k) for k in names}
+        columns = {k: pa.array([r.get(k) for r in held], types[k]) for k in names}
         schema = schema or pa.schema([(k, v.type) for k, v in columns.items()])
         chunks.append(pa.Table.from_pydict(columns, schema))
     return Dataset(InMemoryTable(pa.concat_tables(chunks)))
@@ -479,13 +481,14 @@ def _checked(row:dict, text:str, placeholders:bool, on_error:str, sound_seconds)
         if on_error == 'raise' and row['reason']:
             raise UserError(row.get('problem') or str(Fault(where, row['reason'])))
     if not isinstance(row.get('text'), str) or row['reason']: row['text'] = ''
-    return {k: row.get(k) for k in _TYPES} | {'duration': row.get('duration') or 0.}
+    others = {k: v for k, v in row.items() if k not in ('where', 'problem', 'set', 'split')} # columns of the loader's own
+    return {k: row.get(k) for k in _TYPES} | others | {'duration': row.get('duration') or 0.}
 
 def _check_on_error(on_error:str):
     if on_error not in ('raise', 'skip', 'keep'):
         raise UserError(f"on_error: {shown(on_error)!r} is not known; use 'raise' or 'skip'")
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #87c84f6d
+# %% ../../nbs/3_sound/12_corpora.ipynb #7092a15e
 def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     "All rows, checked; an error if there is none"
     measured, used, unused = lru_cache(1_000)(sound_seconds), 0, []
@@ -679,8 +682,9 @@ def load_commonvoice(
     "Common Voice (Ardila et al. 2020): a TSV for each split with client_id, path and sentence, MP3 in clips/"
     table, found = Path(path)/f'{split}.tsv', list_files(path)
     if f'{split}.tsv' not in found:
-        tables = listed([f[:-4] for f in found if f.endswith('.tsv')])
-        raise UserError(f'{shown(path)}: no {shown(split)}.tsv; use the folder of one language and one of: {tables}')
+        tables = [f[:-4] for f in found if f.endswith('.tsv')]
+        there = listed(tables) if tables else 'nothing there'
+        raise UserError(f'{shown(path)}: no {shown(split)}.tsv; use the folder of one language and one of: {there}')
     def rows():
         names = Names(path)
         for i, r in read_table(table, '\t', quoted=False, needed=('client_id', 'path', 'sentence')):
@@ -914,7 +918,7 @@ def _hub_table(
     ds.reasons = reasons if on_error == 'keep' else [''] * len(ds)
     return with_left_out(ds, path, skipped, on_error=on_error)
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #f432afea
+# %% ../../nbs/3_sound/12_corpora.ipynb #46bbb84d
 def _in_test(group:str, seed:int) -> bool:
     "One group in ten, the same one for the same seed"
     return int(hashlib.sha256(f'{seed} {group}'.encode(errors='replace')).hexdigest()[:8], 16) % 10 == 0
