@@ -41,7 +41,7 @@ def has_speech(
     if levels.max() < floor_db: return False
     return len(levels) < 50 or levels.max() - np.percentile(levels, 10) >= span_db
 
-# %% ../../nbs/4_models/23_transcribe.ipynb #97c5035c
+# %% ../../nbs/4_models/23_transcribe.ipynb #48f28b76
 logger = logging.getLogger(__name__)
 
 @dataclass
@@ -73,7 +73,8 @@ class Gate:
         level = f'{self.loudest:.0f} dB, and the threshold is {self.floor_db:g} dB; {advice}'
         if self.pieces and self.quiet + self.steady == self.pieces:
             noise = 'it is as loud everywhere as steady noise; gate=False (--no-gate) hears it all the same'
-            logger.warning(f'{shown(name)}: nothing was heard: ' + (noise if self.steady else f'its loudest 20 ms are at {level}'))
+            why = noise if self.steady else f'its loudest 20 ms are at {level}'
+            logger.warning(f'{shown(name)}: nothing was heard: {why}')
         elif self.varied:
             logger.warning(f'{shown(name)}: {self.varied} of {self.pieces} pieces were passed over, though their level '
                            f'rises and falls as that of speech does: they are below {self.floor_db:g} dB; {advice}')
@@ -216,9 +217,11 @@ def _hear_pieces(
 def _texts(hear, waves) -> list[str]:
     "What a model or a function writes, a text for each waveform"
     texts = hear(waves)
-    if isinstance(texts, (list, tuple)) and len(texts) == len(waves) and all(isinstance(t, str) for t in texts): return texts
-    got = f'{len(texts)} values' if isinstance(texts, (list, tuple)) else type(texts).__name__
-    raise UserError(f'model: for {len(waves)} waveforms it gave {got}; a function has to return a list with a text for each')
+    several = isinstance(texts, (list, tuple))
+    if several and len(texts) == len(waves) and all(isinstance(t, str) for t in texts): return texts
+    got = f'{len(texts)} values' if several else type(texts).__name__
+    raise UserError(f'model: for {len(waves)} waveforms it gave {got}; '
+                    'a function has to return a list with a text for each')
 
 # %% ../../nbs/4_models/23_transcribe.ipynb #b6331126
 def _hears(model) -> tuple[int,float]: # Hz, seconds of the longest piece
@@ -372,7 +375,7 @@ def _clock(
 
 def _plain(text:str) -> str:
     "One line without control characters"
-    return ' '.join(''.join(' ' if unicodedata.category(c) in ('Cc', 'Zl', 'Zp') else c for c in text).split(' ')).strip()
+    return ''.join(' ' if unicodedata.category(c) in ('Cc', 'Zl', 'Zp', 'Cs') else c for c in text).strip()
 
 def to_txt(segments:list[Segment]) -> str:
     "One line a segment"
@@ -382,7 +385,8 @@ def to_json(segments:list[Segment]) -> str:
     "`text` and `segments`, each with start, end and text"
     whole = dict(text=' '.join(s.text for s in segments), segments=[asdict(s) for s in segments])
     text = json.dumps(whole, indent=1, ensure_ascii=False) + '\n'
-    return re.sub('[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]', lambda m: f'\\u{ord(m[0]):04x}', text)
+    harmful = '[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]' # json.dumps escapes those below
+    return re.sub(harmful, lambda m: f'\\u{ord(m[0]):04x}', text)
 
 def to_srt(segments:list[Segment]) -> str:
     "SubRip subtitles"

@@ -7,7 +7,7 @@ __all__ = ['SUFFIXES', 'OTHER_SUFFIXES', 'logger', 'EXTRACTORS', 'open_sound', '
            'quiet_bands', 'make_feature_extractor', 'log_mel', 'feature_length', 'extract_features']
 
 # %% ../../nbs/3_sound/10_audio.ipynb #4d440dae
-import contextlib, io, logging, math, warnings
+import contextlib, io, logging, math, os, warnings
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
@@ -19,11 +19,12 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 from ..errors import UserError
 from .tables import Fault, shown
 
-# %% ../../nbs/3_sound/10_audio.ipynb #86d2eb7b
+# %% ../../nbs/3_sound/10_audio.ipynb #ff10b3b1
 SUFFIXES = ('.wav', '.wave', '.flac', '.mp3', '.ogg', '.oga', '.opus', '.aif', '.aiff', '.aifc', '.au', '.snd', '.caf',
             '.w64', '.rf64', '.sph')
-OTHER_SUFFIXES = ('.m4a', '.mp4', '.m4b', '.aac', '.webm', '.weba', '.mka', '.mkv', '.wma', '.amr', '.awb', '.3gp', '.3gpp',
-                  '.mov', '.avi', '.ape', '.wv', '.spx', '.ra', '.rm', '.ac3', '.dts', '.tta', '.mpc', '.qcp', '.dsf')
+OTHER_SUFFIXES = ('.m4a', '.mp4', '.m4b', '.aac', '.webm', '.weba', '.mka', '.mkv', '.wma', '.amr', '.awb', '.3gp',
+                  '.3gpp', '.mov', '.avi', '.ape', '.wv', '.spx', '.ra', '.rm', '.ac3', '.dts', '.tta', '.mpc',
+                  '.qcp', '.dsf')
 _CONVERT = 'convert it, for example with: ffmpeg -i FILE FILE.wav'
 _BEGINNINGS = ( # offset, bytes, what such a file is, what to do
     (4, b'ftyp', 'M4A or MP4', _CONVERT),
@@ -49,7 +50,7 @@ def _not_audio(
     reason = 'no such format' if advice == _CONVERT else 'not audio that can be read'
     return Fault(name, reason, kind, advice)
 
-# %% ../../nbs/3_sound/10_audio.ipynb #cff57caf
+# %% ../../nbs/3_sound/10_audio.ipynb #bdc4b308
 _RATES, _MAX_CHANNELS = (1_000, 384_000), 64 # Hz, channels
 logger = logging.getLogger(__name__)
 
@@ -66,27 +67,31 @@ def open_sound(
 ) -> soundfile.SoundFile:
     "A recording opened for decoding; an error that names it if it is none"
     name = source if name is None else name
-    if not hasattr(source, 'seek') and not Path(source).is_file():
-        if Path(source).exists(): raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
-        raise Fault(name, 'no such audio file', advice='look at the path')
-    try: f = soundfile.SoundFile(source)
+    is_path = not hasattr(source, 'seek')
+    if is_path and not Path(source).exists(): raise Fault(name, 'no such audio file', advice='look at the path')
+    if is_path and not Path(source).is_file():
+        raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
+    place = os.fsencode(source) if is_path and os.name == 'posix' else source # a name may be any bytes
+    try: f = soundfile.SoundFile(place)
     except (soundfile.LibsndfileError, MemoryError, OverflowError) as e:
         why = getattr(e, 'error_string', type(e).__name__).rstrip('.')
         raise _not_audio(name, _first_bytes(source), why) from None
     if _RATES[0] <= f.samplerate <= _RATES[1] and f.channels <= _MAX_CHANNELS: return f
     said = f'its header says {f.samplerate} Hz and {f.channels} channels'
     f.close()
-    raise Fault(name, 'impossible header', said, f'give {_RATES[0]:,} to {_RATES[1]:,} Hz and at most {_MAX_CHANNELS} channels')
+    advice = f'give {_RATES[0]:,} to {_RATES[1]:,} Hz and at most {_MAX_CHANNELS} channels'
+    raise Fault(name, 'impossible header', said, advice)
 
-# %% ../../nbs/3_sound/10_audio.ipynb #af82f4a8
+# %% ../../nbs/3_sound/10_audio.ipynb #f5a22fb9
 _turned = set() # recordings that were told
 
 def _tell_turned(name):
     "A line for each of the first five recordings"
     if name in _turned or len(_turned) > 5: return
     _turned.add(name)
-    told = f'{shown(name)}: its two channels are in opposite phase and would cancel each other; the second is turned over'
-    logger.warning(told if len(_turned) <= 5 else 'more recordings have channels in opposite phase; they are not named')
+    what = 'its two channels are in opposite phase and would cancel each other; the second is turned over'
+    more = 'more recordings have channels in opposite phase; they are not named'
+    logger.warning(f'{shown(name)}: {what}' if len(_turned) <= 5 else more)
 
 class Mono:
     "Blocks (n, channels) → (n,), averaged; two channels in opposite phase are first turned the same way"

@@ -23,7 +23,7 @@ class AuditReport:
     total:int
     rows:list[dict] = field(default_factory=list)
     unused:list = field(default_factory=list) # (name, reason) of files that are no recordings of the corpus
-    changes:Counter = field(default_factory=Counter) # what normalization takes out → texts; 'texts' → all that it changes
+    changes:Counter = field(default_factory=Counter) # what normalization takes out → texts; 'texts': all it changes
     examples:list = field(default_factory=list) # three texts, each with its normalized form
 
     @property
@@ -87,7 +87,7 @@ def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options,
     query = '&'.join(f'{k}={v}' for k, v in in_spec.items())
     return f'{name}:{path}?{query}' if query else f'{name}:{path}', options | dict(text='orthographic'), form
 
-# %% ../../nbs/3_sound/13_audit.ipynb #7bc725d1
+# %% ../../nbs/3_sound/13_audit.ipynb #aca870ae
 def _add_changes(report:AuditReport, texts:list[str]):
     "Count what normalization changes, and choose an example of each of its rarest kinds"
     firsts = {}
@@ -131,7 +131,8 @@ def audit_data(
 # %% ../../nbs/3_sound/13_audit.ipynb #41aa72ea
 def _recordings(ds:Dataset) -> set:
     "What names the recordings of a dataset: its files without their suffixes, or else its ids"
-    if 'files' in ds.column_names: return {recording_of(dict(files=[f])) for files in column(ds, 'files') for f in files}
+    if 'files' in ds.column_names:
+        return {recording_of(dict(files=[f])) for files in column(ds, 'files') for f in files}
     return set(column(ds, 'id')) if 'id' in ds.column_names else set()
 
 def _check_disjoint(kind:str, sets:list[set], advice:str):
@@ -153,7 +154,7 @@ def check_splits(
         advice = 'load with another split, or speaker_disjoint=true'
         _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
 
-# %% ../../nbs/3_sound/13_audit.ipynb #6120817f
+# %% ../../nbs/3_sound/13_audit.ipynb #c2f3ef2a
 def divide(
     data:Dataset, # from `load_speech`
     n:int, # rows to hold out, about
@@ -162,8 +163,11 @@ def divide(
     "Rows in two parts without a recording in both; a row that is composed of several files stands for itself"
     groups = {}
     files = column(data, 'files') if 'files' in data.column_names else [()] * len(data)
-    for i, f in enumerate(files): groups.setdefault(recording_of(dict(files=f)) if len(f) == 1 else i, []).append(i)
-    if len(groups) < 2: raise UserError(f'data: all {len(data):,} rows are parts of one recording; nothing can be held out')
+    for i, f in enumerate(files):
+        group = recording_of(dict(files=f)) if len(f) == 1 else i
+        groups.setdefault(group, []).append(i)
+    if len(groups) < 2:
+        raise UserError(f'data: all {len(data):,} rows are parts of one recording; nothing can be held out')
     order, held = list(groups.values()), []
     random.Random(seed).shuffle(order)
     while len(order) > 1 and len(held) < n: held += order.pop()

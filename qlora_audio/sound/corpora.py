@@ -26,7 +26,8 @@ from datasets import Audio, concatenate_datasets, Dataset, get_dataset_split_nam
 from datasets.table import InMemoryTable
 from ..errors import UserError
 from .audio import load_audio, open_sound, OTHER_SUFFIXES, SUFFIXES
-from .tables import check_text, Fault, form_text, listed, read_jsonl, read_lines, read_table, read_text, shown
+from .tables import (
+    check_text, Fault, form_text, listed, read_jsonl, read_lines, read_table, read_text, shown)
 
 # %% ../../nbs/3_sound/12_corpora.ipynb #328c155e
 def parse_spec(
@@ -135,12 +136,13 @@ def hold_out(
         raise UserError(f"split: {shown(split)!r} is not one of these data's; use 'train' or 'test'")
     if len(groups) < 2 and split == 'test':
         what = f'all of these data are one {kind} ({listed(groups)})'
-        raise UserError(f"split: {what}, so that none can be held out for the test; name the parts, or add another {kind}")
+        raise UserError(f'split: {what}, so that none can be held out for the test; '
+                        f'name the parts, or add another {kind}')
     if len(groups) < 2: return list(groups)
     test = set(random.Random(seed).sample(groups, max(1, len(groups) // 10)))
     return [g for g in groups if (g in test) == (split == 'test')]
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #5ecbb076
+# %% ../../nbs/3_sound/12_corpora.ipynb #6485dde1
 logger = logging.getLogger(__name__)
 
 def sound_seconds(file:str|Path) -> float:
@@ -166,7 +168,7 @@ def skip_summary(
     reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
     return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #815c57c5
+# %% ../../nbs/3_sound/12_corpora.ipynb #a00bc73f
 _told = set()
 
 def with_left_out(
@@ -178,7 +180,8 @@ def with_left_out(
 ):
     "The dataset with its lists `skipped` and `unused`; what is left out is told, files once for all splits"
     ds.skipped, ds.unused = list(skipped), list(unused)
-    if on_error == 'skip' and skipped: logger.warning(f'{shown(path)}: {skip_summary(ds)} ({listed([i for i, _ in ds.skipped], 3)})')
+    if on_error == 'skip' and skipped:
+        logger.warning(f'{shown(path)}: {skip_summary(ds)} ({listed([i for i, _ in ds.skipped], 3)})')
     line = f'{shown(path)}: {len(ds.unused):,} files are not used: {left_out_summary(ds.unused)}'
     if unused and line not in _told: logger.warning(line)
     _told.add(line)
@@ -209,7 +212,8 @@ def _fsdd_clips(
         name = re.fullmatch(r'([0-9])_(.+)_([0-9]{1,9})\.wav', file.name)
         if name and (int(name[3]) < 5) == (split == 'test'):
             clips.setdefault(name[2], {}).setdefault(int(name[1]), []).append(file)
-        if not name and file.suffix.lower() in SUFFIXES + OTHER_SUFFIXES: unused.append((file.name, "not a name of FSDD's"))
+        if not name and file.suffix.lower() in SUFFIXES + OTHER_SUFFIXES:
+            unused.append((file.name, "not a name of FSDD's"))
     if clips: return clips, unused
     raise UserError(f'{shown(folder)}: no FSDD recordings here for {split}; expected files like 7_jackson_32.wav')
 
@@ -293,7 +297,7 @@ def list_files(
                 elif not _in_circle(e): todo.append((f'{prefix}{e.name}/', e.path))
     return {name: found[name] for name in sorted(found)}
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #9acd8c2a
+# %% ../../nbs/3_sound/12_corpora.ipynb #04414099
 class Names:
     "The files under a folder, found by their path whatever the form of its accented letters"
     def __init__(self, root:str|Path):
@@ -397,8 +401,9 @@ def check_row(
 # %% ../../nbs/3_sound/12_corpora.ipynb #688e3f08
 _TABLE_VERSION, _CACHE_FROM = 3, 500 # files; smaller corpora are not worth a cached table
 _TYPES = dict(
-    id=pa.string(), text=pa.string(), speaker=pa.string(), files=pa.list_(pa.string()), gaps=pa.list_(pa.float64()),
-    starts=pa.list_(pa.float64()), ends=pa.list_(pa.float64()), duration=pa.float64(), reason=pa.string(), unused=pa.bool_())
+    id=pa.string(), text=pa.string(), speaker=pa.string(), files=pa.list_(pa.string()),
+    gaps=pa.list_(pa.float64()), starts=pa.list_(pa.float64()), ends=pa.list_(pa.float64()), duration=pa.float64(),
+    reason=pa.string(), unused=pa.bool_())
 
 def cache_folder() -> Path:
     "Where tables of corpora are kept: under `HF_DATASETS_CACHE` or `XDG_CACHE_HOME`, or ~/.cache"
@@ -409,7 +414,9 @@ def _as_table(rows, chunk:int=10_000) -> Dataset:
     "Rows as a table, made a chunk at a time: a million dicts would take a gigabyte"
     rows, chunks, schema = iter(rows), [], None
     while held := list(itertools.islice(rows, chunk)):
-        columns = {k: pa.array([r.get(k) for r in held], _TYPES.get(k)) for k in held[0]}
+        names = schema.names if schema else dict.fromkeys(k for r in held for k in r)
+        types = {k: schema.field(k).type if schema else _TYPES.get(k) for k in names}
+        columns = {k: pa.array([r.get(k) for r in held], types[k]) for k in names}
         schema = schema or pa.schema([(k, v.type) for k, v in columns.items()])
         chunks.append(pa.Table.from_pydict(columns, schema))
     return Dataset(InMemoryTable(pa.concat_tables(chunks)))
@@ -421,7 +428,8 @@ def _write_table(ds:Dataset, place:Path):
         with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as f:
             with pa.ipc.new_stream(f, ds.data.table.schema) as out: out.write_table(ds.data.table)
         os.replace(f.name, place)
-    except OSError as e: logger.warning('%s: the table of lengths cannot be kept there (%s); it is made anew each time', place.parent, e.strerror)
+    except OSError as e:
+        logger.warning('%s: the table cannot be kept there (%s); it is made each time', place.parent, e.strerror)
 
 def _cached_table(
     make, # () → rows
@@ -473,19 +481,21 @@ def _checked(row:dict, text:str, placeholders:bool, on_error:str, sound_seconds)
     row |= dict(gaps=[0.], files=row.get('files') or [''], speaker=str(row.get('speaker') or ''))
     if not row['unused']:
         where = row.get('where') or row['files'][0]
-        row = with_fault(row, lambda: dict(text=form_text(check_text(row.get('text'), where, placeholders), text, where)))
+        words = with_fault(row, lambda: dict(text=check_text(row.get('text'), where, placeholders)))
+        row = with_fault(words, lambda: dict(text=form_text(words['text'], text, where)))
         row = with_fault(row, lambda: _seconds(row, sound_seconds))
         if on_error == 'skip' and not row['reason']: row['reason'] = check_row(row)
         if on_error == 'raise' and row['reason']:
             raise UserError(row.get('problem') or str(Fault(where, row['reason'])))
     if not isinstance(row.get('text'), str) or row['reason']: row['text'] = ''
-    return {k: row.get(k) for k in _TYPES} | {'duration': row.get('duration') or 0.}
+    own = {k: v for k, v in row.items() if k not in ('where', 'problem', 'set', 'split')} # columns of the loader's
+    return {k: row.get(k) for k in _TYPES} | own | {'duration': row.get('duration') or 0.}
 
 def _check_on_error(on_error:str):
     if on_error not in ('raise', 'skip', 'keep'):
         raise UserError(f"on_error: {shown(on_error)!r} is not known; use 'raise' or 'skip'")
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #87c84f6d
+# %% ../../nbs/3_sound/12_corpora.ipynb #7092a15e
 def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     "All rows, checked; an error if there is none"
     measured, used, unused = lru_cache(1_000)(sound_seconds), 0, []
@@ -496,7 +506,8 @@ def _made(rows, key, text, placeholders, on_error): # yields rows of the table
         yield row
     if used: return
     why = f'; of the files there, {left_out_summary(unused)}' if unused else ''
-    raise UserError(f'{key[0]}: no recordings in {shown(key[1])} for split {shown(key[2])!r}{why}; look at the path and the split')
+    raise UserError(f'{key[0]}: no recordings in {shown(key[1])} for split {shown(key[2])!r}{why}; '
+                    'look at the path and the split')
 
 def measured_corpus(
     rows, # () → rows with id, text, speaker, `files` [one], and `starts`, `ends` in seconds if only a part is meant
@@ -506,17 +517,19 @@ def measured_corpus(
     on_error:str='raise', # 'skip': check each recording once, leave bad ones out; 'keep': keep all, for an audit
     text:str='orthographic', # or 'normalized'
     placeholders:bool=False, # texts such as nan and null are words
-) -> Dataset: # audio, text, speaker, duration; `.skipped` and `.unused` are lists of (id, reason), `.reasons` of all rows
+) -> Dataset: # audio, text, speaker, duration; `.skipped`, `.unused`: lists of (id, reason)
     "Rows with their durations, measured and checked"
     _check_on_error(on_error)
     form_text('a', text) # an unknown form is found before anything is read
-    table = _cached_table(lambda: _made(rows, key, text, placeholders, on_error), *key, text, placeholders, on_error, files=files)
+    how = text, placeholders, on_error
+    table = _cached_table(lambda: _made(rows, key, *how), *key, *how, files=files)
     ids, reasons, unused = (table.data.column(name).to_pylist() for name in ('id', 'reason', 'unused'))
     skipped = [(i, r) for i, r, u in zip(ids, reasons, unused) if r and not u]
     bad = [u or (on_error == 'skip' and bool(r)) for r, u in zip(reasons, unused)]
     if any(bad): table = table.select([i for i, b in enumerate(bad) if not b])
     if not len(table):
-        raise UserError(f'{shown(key[1])}: every recording has something wrong: {left_out_summary(skipped)}; run audit-data')
+        raise UserError(f'{shown(key[1])}: every recording has something wrong: {left_out_summary(skipped)}; '
+                        'run audit-data')
     ds = as_speech(table.remove_columns(['reason', 'unused']), _decode_files, rate)
     ds.reasons = [r for r, b in zip(reasons, bad) if not b]
     return with_left_out(ds, key[1], skipped, [(i, r) for i, r, u in zip(ids, reasons, unused) if u], on_error)
@@ -537,7 +550,8 @@ def groups_of_split(
 ) -> set:
     "Those on one side"
     if speaker_disjoint and '' in groups:
-        raise UserError('speaker_disjoint: some recordings have no speaker, so that speakers cannot be parted; name them, or leave speaker_disjoint out')
+        raise UserError('speaker_disjoint: some recordings have no speaker, so that speakers cannot be parted; '
+                        'name them, or leave speaker_disjoint out')
     return set(hold_out(list(groups), split, seed, 'speaker' if speaker_disjoint else 'recording'))
 
 def rows_of_split(
@@ -582,7 +596,8 @@ def _folder_rows(
     yield from unused_files(found, set(pairs) | set(pairs.values()), no_audio=True)
     made = [dict(id=f, speaker=(folder/f).parent.name, files=[str(folder/f)]) for f in sorted(pairs, key=Path)]
     for row in rows_of_split(made, split, speaker_disjoint, seed) if made else ():
-        yield with_fault(row | dict(where=str(folder/pairs[row['id']])), lambda: dict(text=read_text(folder/pairs[row['id']])))
+        text = folder/pairs[row['id']]
+        yield with_fault(row | dict(where=str(text)), lambda: dict(text=read_text(text)))
 
 def load_folder(
     path:str, # a folder, searched to any depth
@@ -596,8 +611,9 @@ def load_folder(
 ) -> Dataset:
     "Your own recordings: every audio file with a `.txt` of the same name beside it"
     folder, found = Path(path), list_files(path)
-    return measured_corpus(lambda: _folder_rows(folder, found, split, speaker_disjoint, seed), 'folder', str(path), split, seed,
-                           speaker_disjoint, files=found, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+    def rows(): return _folder_rows(folder, found, split, speaker_disjoint, seed)
+    return measured_corpus(rows, 'folder', str(path), split, seed, speaker_disjoint, files=found, rate=rate,
+                           on_error=on_error, text=text, placeholders=placeholders)
 
 register_corpus('folder', load_folder)
 
@@ -621,7 +637,8 @@ def _librispeech_rows(
         part = table.split('/')[-4] if table.count('/') > 2 else ''
         for i, line in read_lines(folder/table):
             where = f'{folder/table}, line {i}'
-            yield with_fault(dict(id=f'{table}, line {i}', set=part, where=where), lambda: _librispeech_row(line, folder/table, where))
+            row = dict(id=f'{table}, line {i}', set=part, where=where)
+            yield with_fault(row, lambda: _librispeech_row(line, folder/table, where))
 
 def _librispeech_split(made:list, split:str, seed:int, path) -> list:
     "The rows of the sets that a split names; of a single set, by speakers"
@@ -629,7 +646,8 @@ def _librispeech_split(made:list, split:str, seed:int, path) -> list:
     if not sets: # lines without a file are told on either side
         good = [r for r in made if not r.get('reason')]
         return [r for r in made if r.get('reason')] + rows_of_split(good, split, True, seed)
-    if chosen := [r for r in made if r['set'] == split or split in ('train', 'dev', 'test') and r['set'].startswith(split + '-')]: return chosen
+    def chosen(name): return name == split or split in ('train', 'dev', 'test') and name.startswith(split + '-')
+    if any(map(chosen, sets)): return [r for r in made if chosen(r['set'])]
     raise UserError(f"{shown(path)}: no set for split {shown(split)!r}; there are {listed(sorted(sets))}")
 
 def load_librispeech(
@@ -643,12 +661,14 @@ def load_librispeech(
     "LibriSpeech (Panayotov et al. 2015): set/speaker/chapter/speaker-chapter-0000.flac and one .trans.txt a chapter"
     folder, found = Path(path), list_files(path)
     tables = [f for f in found if f.endswith('.trans.txt')]
-    if not tables: raise UserError(f'{shown(path)}: no .trans.txt below it; give the folder LibriSpeech or one of its sets')
+    if not tables:
+        raise UserError(f'{shown(path)}: no .trans.txt below it; give the folder LibriSpeech or one of its sets')
     def rows():
         made = list(_librispeech_rows(folder, tables))
         yield from _librispeech_split(made, split, seed, path)
         yield from unused_files(found, {os.path.relpath(f, folder) for r in made for f in r.get('files', ())})
-    return measured_corpus(rows, 'librispeech', str(path), split, seed, files=found, rate=rate, on_error=on_error, text=text, placeholders=True)
+    return measured_corpus(rows, 'librispeech', str(path), split, seed, files=found, rate=rate, on_error=on_error,
+                           text=text, placeholders=True)
 
 register_corpus('librispeech', load_librispeech)
 
@@ -679,14 +699,17 @@ def load_commonvoice(
     "Common Voice (Ardila et al. 2020): a TSV for each split with client_id, path and sentence, MP3 in clips/"
     table, found = Path(path)/f'{split}.tsv', list_files(path)
     if f'{split}.tsv' not in found:
-        tables = listed([f[:-4] for f in found if f.endswith('.tsv')])
-        raise UserError(f'{shown(path)}: no {shown(split)}.tsv; use the folder of one language and one of: {tables}')
+        tables = [f[:-4] for f in found if f.endswith('.tsv')]
+        there = listed(tables) if tables else 'nothing there'
+        raise UserError(f'{shown(path)}: no {shown(split)}.tsv; use the folder of one language and one of: {there}')
     def rows():
         names = Names(path)
         for i, r in read_table(table, '\t', quoted=False, needed=('client_id', 'path', 'sentence')):
             where = f'{table}, line {i}'
-            yield with_fault(dict(id=f'{table.name}, line {i}', where=where), lambda: _commonvoice_row(r, names, where))
-    return measured_corpus(rows, 'commonvoice', str(path), split, files=found, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+            row = dict(id=f'{table.name}, line {i}', where=where)
+            yield with_fault(row, lambda: _commonvoice_row(r, names, where))
+    return measured_corpus(rows, 'commonvoice', str(path), split, files=found, rate=rate, on_error=on_error,
+                           text=text, placeholders=placeholders)
 
 register_corpus('commonvoice', load_commonvoice)
 
@@ -713,14 +736,17 @@ def load_ljspeech(
     if 'metadata.csv' not in found: raise UserError(f'{shown(path)}: no metadata.csv; give the folder LJSpeech-1.1')
     def rows():
         table, names, made, n = folder/'metadata.csv', Names(path), [], 0
+        column = 1 if text == 'orthographic' else -1
         for i, line in read_lines(table):
             n = n or max(2, str(line).count('|') + 1)
-            row = dict(id=f'metadata.csv, line {i}', where=f'{table}, line {i}')
-            made.append(with_fault(row, lambda: _ljspeech_row(line, n, 1 if text == 'orthographic' else -1, names, row['where'])))
+            where = f'{table}, line {i}'
+            row = dict(id=f'metadata.csv, line {i}', where=where)
+            made.append(with_fault(row, lambda: _ljspeech_row(line, n, column, names, where)))
         yield from (r for r in made if r.get('reason'))
         yield from rows_of_split([r for r in made if not r.get('reason')], split, seed=seed)
         yield from unused_files(found, {os.path.relpath(f, names.root) for r in made for f in r.get('files', ())})
-    return measured_corpus(rows, 'ljspeech', str(path), split, seed, files=found, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+    return measured_corpus(rows, 'ljspeech', str(path), split, seed, files=found, rate=rate, on_error=on_error,
+                           text=text, placeholders=placeholders)
 
 register_corpus('ljspeech', load_ljspeech)
 
@@ -730,7 +756,8 @@ def _scalar(r:dict, name:str, where) -> str:
     value = r.get(name)
     if isinstance(value, (dict, list, bool)): raise Fault(where, f'{name} is not a name', type(value).__name__)
     value = '' if value is None or value != value else str(value)
-    if len(value) > 4_096 or not value.isprintable() and shown(value) != value: raise Fault(where, f'impossible {name}', value)
+    harmful = not value.isprintable() and shown(value, len(value)) != value
+    if harmful or len(value) > 4_096: raise Fault(where, f'impossible {name}', value)
     return value
 
 def _number(r:dict, name:str, where) -> float|None:
@@ -753,13 +780,15 @@ def _manifest_fields(r, where:str) -> dict:
 def _manifest_lines(path:Path): # yields the number of a line, and its fields or a `Fault`
     "The lines of a manifest, one after the other"
     suffix = path.suffix.lower()
-    if suffix in ('.csv', '.tsv'): lines = read_table(path, '\t' if suffix == '.tsv' else ',', needed=('path', 'text'))
-    else: lines = read_jsonl(path)
+    delimiter = {'.csv': ',', '.tsv': '\t'}.get(suffix)
+    lines = read_table(path, delimiter, needed=('path', 'text')) if delimiter else read_jsonl(path)
     for i, r in lines:
         try: yield i, _manifest_fields(r, f'{path}, line {i}')
         except Fault as e: yield i, e
 
-def read_manifest(path:str|Path) -> list[dict]: # path, text, speaker, id, split; start, end, duration in seconds or None
+def read_manifest(
+    path:str|Path,
+) -> list[dict]: # path, text, speaker, id, split; start, end, duration in seconds or None
     "The lines of a manifest; an error names the line that is wrong"
     rows = []
     for i, r in _manifest_lines(Path(path)):
@@ -815,6 +844,7 @@ class _ManifestSplit:
             elif self.by_column and not row['split']: yield dict(id=row['id'], reason='no split', unused=True)
             elif row['split'] == self.split if self.by_column else self.group(row) in self.kept: yield row
 
+# %% ../../nbs/3_sound/12_corpora.ipynb #31aea662
 def load_manifest(
     path:str, # JSON Lines; or CSV, TSV with a header line
     split:str, # a value of the column `split`; without one, 'train' or 'test': one recording in ten
@@ -914,7 +944,7 @@ def _hub_table(
     ds.reasons = reasons if on_error == 'keep' else [''] * len(ds)
     return with_left_out(ds, path, skipped, on_error=on_error)
 
-# %% ../../nbs/3_sound/12_corpora.ipynb #f432afea
+# %% ../../nbs/3_sound/12_corpora.ipynb #46bbb84d
 def _in_test(group:str, seed:int) -> bool:
     "One group in ten, the same one for the same seed"
     return int(hashlib.sha256(f'{seed} {group}'.encode(errors='replace')).hexdigest()[:8], 16) % 10 == 0
@@ -1004,7 +1034,8 @@ def _typed_options(options:dict) -> dict:
             typed[k] = v == 'true'
     if not 1_000 <= typed.get('rate', 1_000) <= 384_000:
         raise UserError(f"data: rate={typed['rate']} is no rate of speech; give 1000 to 384000 Hz")
-    if typed.get('n', 0) > 1_000_000: raise UserError(f"data: n={typed['n']} is more than a million utterances; give less")
+    if typed.get('n', 0) > 1_000_000:
+        raise UserError(f"data: n={typed['n']} is more than a million utterances; give less")
     return typed
 
 # %% ../../nbs/3_sound/12_corpora.ipynb #ffd01438

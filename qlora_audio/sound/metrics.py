@@ -21,6 +21,7 @@ def basic_normalizer(text:str) -> str:
     "Lower case, without words in brackets, punctuation and symbols; letters keep their marks"
     text = unicodedata.normalize('NFKC', text.lower())
     text = re.sub(r'[<\[][^>\]]*[>\]]|\([^)]+?\)', '', text)
+    text = ''.join(c for c in text if unicodedata.category(c) != 'Cf' or c in '\u200c\u200d') # joiners are spelling
     return _single_spaces(''.join(' ' if unicodedata.category(c)[0] in 'SP' else c for c in text))
 
 # %% ../../nbs/3_sound/15_metrics.ipynb #0ff1e618

@@ -12,7 +12,8 @@ from pathlib import Path
 from ..errors import UserError
 
 # %% ../../nbs/3_sound/09a_tables.ipynb #6d81b12f
-_REORDERING = {chr(i) for i in (*range(0x202a, 0x202f), *range(0x2066, 0x206a))} # a terminal shows what follows elsewhere
+# after these a terminal shows text in another order than it is in
+_REORDERING = {chr(i) for i in (*range(0x202a, 0x202f), *range(0x2066, 0x206a))}
 
 def _escape(c:str) -> str:
     "A character as it can be printed"
@@ -138,7 +139,8 @@ def _check_columns(columns:list[str], needed, delimiter:str, path):
         raise UserError(f'{shown(path)}: two columns are named {shown(twice[0], 60)!r}; rename one')
     for name in needed:
         if name in columns: continue
-        others = [d for d in ';\t|,' if d != delimiter and name in [c.strip('" ') for c in delimiter.join(columns).split(d)]]
+        first = delimiter.join(columns)
+        others = [d for d in ';\t|,' if d != delimiter and name in [c.strip('" ') for c in first.split(d)]]
         hint = f'; its fields seem to be separated by {others[0]!r}, write {delimiter!r}' if others else ''
         raise UserError(f'{shown(path)}: no column {name!r} in its first line; there is {listed(columns)}{hint}')
 
@@ -201,7 +203,8 @@ def check_text(
     if not isinstance(text, str): raise Fault(where, 'text is not a string', type(text).__name__)
     if len(text) > _LONGEST: raise Fault(where, 'text too long', f'{len(text):,} characters')
     if not _DAMAGED.isdisjoint(text) or any(0xd800 <= ord(c) < 0xe000 for c in text):
-        raise Fault(where, 'damaged text', f'{text[:60]!r} has control characters', 'look at its encoding, and correct it')
+        detail = f'{text[:60]!r} has control characters'
+        raise Fault(where, 'damaged text', detail, 'look at its encoding, and correct it')
     text = re.sub(f' *[{_BREAKS}][ {_BREAKS}]*', ' ', text).strip()
     if text in PLACEHOLDERS and not placeholders:
         advice = 'correct it, or use placeholders=true if that is what was said'
@@ -242,7 +245,8 @@ def text_changes(
     "What `normalize_text` takes out of a text"
     plain = _TAGS.sub(' ', text)
     normal = normalize_text(text)
-    lost = {'S' if c in '%&@#§' else unicodedata.category(c) for c in plain if c not in normal and c not in _APOSTROPHES}
+    gone = set(plain) - set(normal) - set(_APOSTROPHES)
+    lost = {'S' if c in '%&@#§' else unicodedata.category(c) for c in gone}
     found = dict(
         tags=plain != text,
         symbols=any(k[0] == 'S' for k in lost),

@@ -523,7 +523,8 @@ def _inside(folder:Path) -> dict: # file → the name of its transcript
     others = [(str(f.relative_to(folder)), 'no such format') for f in files if f.suffix.lower() in OTHER_SUFFIXES]
     if not inside:
         there = f'; {left_out_summary(others)}, convert them first' if others else ''
-        raise UserError(f'{printable(folder)}: no audio in this folder{there}; expected files that end in {", ".join(SUFFIXES[:6])} …')
+        expected = ', '.join(SUFFIXES[:6])
+        raise UserError(f'{printable(folder)}: no audio in this folder{there}; expected files that end in {expected} …')
     if others: logger.warning(f'{printable(folder)}: {len(others):,} files are not heard: {left_out_summary(others)}')
     return inside
 

@@ -337,7 +337,8 @@ def _fixed_options(options:dict) -> dict:
         if made.get(k) is None: continue
         try: made[k] = kind(made[k])
         except (TypeError, ValueError, OverflowError): made[k] = math.nan
-        if not -1e4 < made[k] < 1e4: raise UserError(f'data: {k}={options[k]} is not a number that can be said; write {k}=50')
+        if not -1e4 < made[k] < 1e4:
+            raise UserError(f'data: {k}={options[k]} is not a number that can be said; write {k}=50')
     if isinstance(made.get('band'), str): made['band'] = made['band'] == 'true'
     return made
 
