@@ -19,14 +19,14 @@ from qlora_audio.bits.linear import (
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #559f53ed
 def layer_shape(
-    layer:nn.Module, # a linear layer, `Conv1D` or `nn.Embedding`
+    layer:nn.Module, # a linear layer, Conv1D or nn.Embedding
 ) -> tuple[int,int]: # in_features, out_features
     "Width of what goes in and of what comes out"
     if isinstance(layer, nn.Embedding): return layer.num_embeddings, layer.embedding_dim
     return tuple(layer.weight.shape) if isinstance(layer, Conv1D) else (layer.in_features, layer.out_features)
 
 def base_weight(
-    layer:nn.Module, # a linear layer or `Conv1D`, in any number of bits
+    layer:nn.Module, # a linear layer or Conv1D, in any number of bits
 ) -> Tensor: # (out_features, in_features) float32; the layer's own memory if it is that already
     "The frozen weight as numbers"
     if isinstance(layer, NF4Linear): return layer.dequantize()
@@ -38,10 +38,10 @@ def base_weight(
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #ad428cb5
 def ordinary_layer(
-    base:nn.Module, # a linear layer or `Conv1D`, in any number of bits: whose kind and bias to take
+    base:nn.Module, # a linear layer or Conv1D, in any number of bits: whose kind and bias to take
     weight:Tensor, # (out_features, in_features)
     dtype:torch.dtype, # of weight and bias
-) -> nn.Module: # `Conv1D` over a `Conv1D`, else `nn.Linear`
+) -> nn.Module: # Conv1D over a Conv1D, else nn.Linear
     "An ordinary layer like `base` with another weight"
     out_features, in_features = weight.shape
     weight = weight.to(dtype)
@@ -79,8 +79,8 @@ def check_sizes(r, lora_alpha, lora_dropout):
 
 class LoRALayer(nn.Module):
     "What adapters of all kinds share: a frozen `base_layer`, settings, and answers to the package's questions"
-    input_dependent = False # True: `constant_adapter()` gives the nearest layer whose adapter is constant
-    base_replaced = None # how a variant changed the base before training, see `variants.Replaced`
+    input_dependent = False # True: constant_adapter() gives the nearest layer whose adapter is constant
+    base_replaced = None # how a variant changed the base before training, see variants.Replaced
 
     def __init__(self,
         base_layer:nn.Module, # frozen here
@@ -118,7 +118,7 @@ def adapted_layers(
 
 def adapter_parameters(
     model:nn.Module, # with adapters or without
-) -> dict: # name as in `named_parameters` → nn.Parameter
+) -> dict: # name as in named_parameters → nn.Parameter
     "All parameters of all adapters: factors, DoRA's magnitudes, gates; each once"
     found, seen = {}, set()
     for name, layer in adapted_layers(model).items():
@@ -188,7 +188,7 @@ def _nf4_lora(layer, x):
 class LoRALinear(LoRALayer):
     "A frozen linear layer plus a trainable product of two thin ones (Hu et al. 2021, equation 3)"
     def __init__(self,
-        base_layer:nn.Module, # `nn.Linear`, `NF4Linear`, `Conv1D` or bitsandbytes' `Linear4bit`; frozen here
+        base_layer:nn.Module, # nn.Linear, NF4Linear, Conv1D or bitsandbytes' Linear4bit; frozen here
         r:int=8, # rank: rows of A, columns of B
         lora_alpha:float=16, # scaling = lora_alpha / r
         lora_dropout:float=0., # on the adapter's input

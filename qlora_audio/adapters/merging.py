@@ -184,7 +184,7 @@ class MergeReport:
     weight_error:float # ‖new − (old + Δ)‖ / ‖old + Δ‖ over all layers with an adapter; old is what Δ was trained beside
     of_delta:float # the same difference / ‖Δ‖: 1 is as much as was learned
     output_error:float|None=None # relative change of the model's outputs on the given batches
-    before:float|None=None # what `evaluate` gave before …
+    before:float|None=None # what evaluate gave before …
     after:float|None=None # … and after
 
     def __str__(self):
@@ -216,7 +216,7 @@ def _nf4_rows(layer, absmax, rows):
 
 def weight_parts(
     layer:nn.Module, # linear, in any number of bits
-    step:int, # rows of a part, as `rows_in_part` has them
+    step:int, # rows of a part, as rows_in_part has them
 ): # yields (slice of rows, their weights in float32)
     "The weight part by part; an `NF4Linear` is not dequantized as a whole"
     parts = _slices(layer_shape(layer)[1], step)
@@ -380,8 +380,8 @@ def merge_adapter(
     evaluate=None, # model → number, such as a word error rate; called before and after
     base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, or its folder
     constant:bool=False, # merge the nearest constant adapter where one depends on the input
-    reversible:bool=False, # keep the old layers for `unmerge_adapter`
-) -> nn.Module: # the same model, ordinary layers in it; `model.merge_report` says what it cost
+    reversible:bool=False, # keep the old layers for unmerge_adapter
+) -> nn.Module: # the same model, ordinary layers in it; model.merge_report says what it cost
     "Add each adapter to its weight; but for 'nf4', 4-bit layers without one are written out, too"
     given, model = model, unwrap(model)[0]
     _check_merge(model, into, constant)

@@ -52,7 +52,7 @@ def unwrap(
     return model, prefix
 
 def own_name(
-    name:str, # as `named_modules` gives it
+    name:str, # as named_modules gives it
     prefix:str='', # from `unwrap`
 ) -> str:
     "The name without the words of wrappers"
@@ -89,7 +89,7 @@ def _check_table(table, argument):
         raise UserError(f'{argument}: {pattern!r} is given the modality {modality!r}; use encoder, fusion or decoder')
 
 def register_family(
-    model_type:str, # `config.model_type`
+    model_type:str, # config.model_type
     table:dict, # pattern → modality; the first pattern that covers a name decides
 ):
     "Declare which names mean what in a family; this replaces what was known of it before"
@@ -200,7 +200,7 @@ def weight_count(
 
 def modality_table(
     model:nn.Module,
-    declare:dict|None=None, # as in `modality_of`
+    declare:dict|None=None, # as in modality_of
 ) -> dict: # modality → dict(modules, parameters, share)
     "Modules that own parameters, their numbers, and the share of all numbers, for each modality"
     modules, counted = owners(model), set()

@@ -203,8 +203,8 @@ def _nothing_left(folder, names):
 def write_adapter(
     folder:Path,
     texts:dict, # file name → JSON
-    more:dict, # tensors of `MORE`; no such file if empty
-    tensors:dict, # of `TENSORS`
+    more:dict, # tensors of MORE; no such file if empty
+    tensors:dict, # of TENSORS
     metadata:dict, # strings
 ):
     "All files of an adapter, in the place of those that are there"
@@ -229,7 +229,7 @@ START, VARIANT = 'start', 'variant' # saved under these names by this module its
 def register_extra(
     name:str, # under which it is saved
     save, # model → (settings for JSON, dict of tensors), or None if this model has nothing of the kind
-    load, # (model with its adapter, settings, tensors) → puts them back; `UserError` if they do not fit
+    load, # (model with its adapter, settings, tensors) → puts them back; UserError if they do not fit
 ):
     "Have something beside the adapter saved and loaded with it"
     EXTRAS[name] = save, load
@@ -295,9 +295,9 @@ def _refuse_flat(model):
 def save_adapter(
     model:nn.Module, # with adapters; wrapped by torch.compile, data parallelism or FSDP2 or not
     folder:str|Path, # made here; must not exist, or be empty
-    overwrite:bool=False, # replace the adapter in `folder`; files of other names stay
+    overwrite:bool=False, # replace the adapter in folder; files of other names stay
     write:bool=True, # False in all processes but one: they only help to gather
-    sums:dict|None=None, # from `base_sums`, if they are known already
+    sums:dict|None=None, # from base_sums, if they are known already
     **info, # more for the files' metadata: any strings
 ) -> Path: # the folder
     "The adapter in peft's format: adapter_config.json and adapter_model.safetensors"
@@ -531,7 +531,7 @@ def in_4bit(layer:nn.Module) -> bool:
     return isinstance(layer, NF4Linear) or getattr(getattr(layer, 'weight', None), 'quant_state', None) is not None
 
 def original_weight(
-    read, # from `original_weights`
+    read, # from original_weights
     name:str, # of the layer
     base:nn.Module, # the layer in 4 bits
     argument:str='base', # what the original is called in an error
@@ -659,7 +659,7 @@ def _load_extras(model, extras):
 # %% ../../nbs/2_adapters/08_saving.ipynb #8ede367f
 def load_adapter(
     model:nn.Module, # the base, quantized or not, without adapters; changed in place
-    folder:str|Path, # from `save_adapter` or from peft
+    folder:str|Path, # from save_adapter or from peft
     strict:bool=False, # refuse an adapter of another base; else warn
     original:nn.Module|str|Path|None=None, # for PiSSA, LoftQ: the base before it was quantized, or its folder
 ) -> nn.Module: # the same model with the adapter in it, in evaluation mode
@@ -688,9 +688,9 @@ def load_adapter(
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #05fad88e
 def peft_config(
-    config=None, # peft's `LoraConfig`, or the folder of an adapter
-    **fields, # of a new `LoraConfig` if `config` is None
-): # → `LoraConfig` for peft's `get_peft_model` and `PeftModel.from_pretrained`
+    config=None, # peft's LoraConfig, or the folder of an adapter
+    **fields, # of a new LoraConfig if config is None
+): # → LoraConfig for peft's get_peft_model and PeftModel.from_pretrained
     "A config with which peft puts its adapters over `NF4Linear`, too; needs peft"
     from peft import LoraConfig, PeftConfig
     from peft.tuners.lora import Linear

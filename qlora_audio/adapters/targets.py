@@ -166,7 +166,7 @@ def choose_layers(
 def shared_names(
     model:nn.Module,
     config:LoRAConfig,
-) -> dict: # name in `target_modules` → {modality: layers}, where it is in more than one
+) -> dict: # name in target_modules → {modality: layers}, where it is in more than one
     "Names that mean layers of several modalities"
     if not isinstance(config.target_modules, (list, tuple)): return {}
     part, out = modalities(model), {}
@@ -188,7 +188,7 @@ def adapter_for(
     name:str, # of the layer, with dots
     layer:nn.Module,
     config:LoRAConfig,
-    r:int, # of this layer unless `rank_pattern` names it
+    r:int, # of this layer unless rank_pattern names it
 ) -> LoRALayer:
     "The layer with its adapter around it"
     r = _by_pattern(name, config.rank_pattern, r)
@@ -227,7 +227,7 @@ def weights_before(
     chosen:dict, # name → layer
     config:LoRAConfig,
     original:nn.Module|dict|None, # the model before it was quantized, or name → weight
-) -> dict: # name → (out_features, in_features); empty if `config` needs none
+) -> dict: # name → (out_features, in_features); empty if config needs none
     "The weights that PiSSA, LoftQ and their like start from"
     out = {}
     for name, layer in chosen.items():
@@ -292,7 +292,7 @@ def add_lora(
     model:nn.Module, # changed in place; wrapped by torch.compile or data parallelism or not
     config:LoRAConfig|None=None,
     original:nn.Module|dict|None=None, # for PiSSA, LoftQ over 4 bits: the model before quantization, or name → weight
-) -> nn.Module: # the same model: only adapters, and what `modules_to_save` and `bias` name, have gradients
+) -> nn.Module: # the same model: only adapters, and what modules_to_save and bias name, have gradients
     "Freeze the model and put an adapter on each chosen layer"
     given, model = model, unwrap(model)[0]
     if adapted_layers(model): raise UserError('model: it has adapters already; merge or reload it first')

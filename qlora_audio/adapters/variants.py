@@ -21,18 +21,18 @@ class Variant:
     "One way to make an adapter"
     name:str
     applies:object # function (base layer, LoRAConfig) → bool
-    layer:type|None=None # a `LoRALayer`, called with base_layer, r, lora_alpha, lora_dropout and `options`
+    layer:type|None=None # a LoRALayer, called with base_layer, r, lora_alpha, lora_dropout and options
     options:dict=field(default_factory=dict) # further arguments for the layer's class
-    start:object=None # function that sets the new layer's numbers: (layer), or (layer, weight) with `needs_weight`
-    needs_weight:bool=False # `start` is given the weight from before quantization, (out_features, in_features)
-    check:object=None # function (name of the layer, base layer, LoRAConfig): raises `UserError` if it cannot be done
+    start:object=None # function that sets the new layer's numbers: (layer), or (layer, weight) with needs_weight
+    needs_weight:bool=False # start is given the weight from before quantization, (out_features, in_features)
+    check:object=None # function (name of the layer, base layer, LoRAConfig): raises UserError if it cannot be done
 
 VARIANTS = {} # name → Variant
 
 def register_variant(
-    name:str, # chosen with LoRAConfig(variant=name), and with init_lora_weights=name if it has a `start`
+    name:str, # chosen with LoRAConfig(variant=name), and with init_lora_weights=name if it has a start
     applies=None, # when it is used, if not only when it is chosen by name
-    **parts, # `layer`, `options`, `start`, `needs_weight`, `check` of `Variant`
+    **parts, # layer, options, start, needs_weight, check of Variant
 ):
     "Make a variant known to `LoRAConfig` and `add_lora`"
     def chosen(layer, config): return name == config.variant or name == config.init_lora_weights
@@ -42,8 +42,8 @@ def register_variant(
 def variants_for(
     name:str, # of the layer, for errors
     layer:nn.Module, # the base
-    config, # `LoRAConfig`
-) -> list: # of `Variant`
+    config, # LoRAConfig
+) -> list: # of Variant
     "The registered variants for one layer, each of which has checked that it can be done"
     found = [v for v in VARIANTS.values() if v.applies(layer, config)]
     for v in found:
@@ -54,7 +54,7 @@ def variants_for(
 
 def make_adapter(
     layer:nn.Module, # the base
-    variants:list, # from `variants_for`
+    variants:list, # from variants_for
     r:int,
     lora_alpha:float,
     lora_dropout:float,
@@ -69,8 +69,8 @@ def make_adapter(
     return new
 
 def start_from(
-    layer:LoRALayer, # from `make_adapter`
-    variants:list, # from `variants_for`
+    layer:LoRALayer, # from make_adapter
+    variants:list, # from variants_for
     weight:Tensor, # (out_features, in_features) before it was quantized
 ):
     "The starts that need the original weight"
@@ -185,7 +185,7 @@ def top_directions(
     return root[:, None] * vt[:r], u[:, :r] * root
 
 def like_base(
-    base:nn.Module, # `NF4Linear` or `nn.Linear`
+    base:nn.Module, # NF4Linear or nn.Linear
     weight:Tensor, # (out_features, in_features) float32
 ) -> nn.Module:
     "A frozen layer like `base` around another weight, with the same bias"
@@ -218,7 +218,7 @@ def _start(layer, how, taken, start):
 
 @torch.no_grad()
 def start_pissa(
-    layer:LoRALinear, # over `NF4Linear` or `nn.Linear`; its base is replaced
+    layer:LoRALinear, # over NF4Linear or nn.Linear; its base is replaced
     weight:Tensor, # (out_features, in_features) before it was quantized
 ):
     "Set A and B from the largest singular vectors, and the base to the rest (Meng et al. 2024)"
@@ -228,7 +228,7 @@ def start_pissa(
 
 @torch.no_grad()
 def start_loftq(
-    layer:LoRALinear, # over `NF4Linear`; its base is replaced
+    layer:LoRALinear, # over NF4Linear; its base is replaced
     weight:Tensor, # (out_features, in_features) before it was quantized
     rounds:int=5,
 ):

@@ -68,7 +68,7 @@ def _fastest(
 @functools.cache
 def product_dtype(
     dtype:torch.dtype, # of input and dequantized weight
-) -> torch.dtype: # `dtype`, or float32 if products of the same numbers in float32 are faster on this CPU
+) -> torch.dtype: # dtype, or float32 if products of the same numbers in float32 are faster on this CPU
     "Try a forward and a backward product of 64 tokens both ways, once"
     if dtype not in (torch.bfloat16, torch.float16): return dtype
     x = torch.ones(64, 512, dtype=dtype)
@@ -89,7 +89,7 @@ def dequantize_part_reference(
     dtype:torch.dtype, # the numbers are rounded to it
     n:int, # weights in all
     first:int=0, # block to begin with
-) -> Tensor: # `out`
+) -> Tensor: # out
     "m weights of n, from block `first` on, in plain PyTorch"
     m = out.numel()
     if nested_absmax is not None: absmax = dequantize_absmax(AbsmaxState(absmax, nested_absmax, nested_offset))
@@ -119,7 +119,7 @@ def _dequantize_rows(
     held:torch.dtype, # of the result
     first:int, # row at which a block begins
     last:int, # row before which to stop
-) -> Tensor: # (last - first, in_features) of `held`, in the workspace until something else is dequantized
+) -> Tensor: # (last - first, in_features) of held, in the workspace until something else is dequantized
     "Some rows of the weight"
     rows, n_in = nf4.shape
     out = workspace.take((last - first) * n_in, held, nf4.packed.device)
@@ -177,11 +177,11 @@ def _dequantize(packed, absmax, nested_absmax, nested_offset, shape, dtype, bloc
     return dequantize_nested(packed, AbsmaxState(absmax, nested_absmax, nested_offset), shape, dtype, blocksize)
 
 def product_dequantized(
-    x:Tensor, # (..., in_features), or (..., out_features) if `back`
+    x:Tensor, # (..., in_features), or (..., out_features) if back
     tensors:tuple, # packed, absmax, nested_absmax, nested_offset
     bias:Tensor|None, # (wide,), where wide is the number of columns of the result
     low:Tensor|None, # (..., r) in the dtype of x
-    factor:Tensor|None, # (wide, r), or (r, wide) if `back`
+    factor:Tensor|None, # (wide, r), or (r, wide) if back
     mask:Tensor|None, # (..., wide) bool: where the adapter counts; everywhere if None
     scaling:float, # of the adapter
     shape:tuple, # (out_features, in_features)
