@@ -134,6 +134,8 @@ if __name__ == '__main__':
         ok, out = run(sys.executable, here/'scripts'/script, *(['--check'] if script == 'licenses.py' else []))
         report(name, ok, out)
     links()
+    ok, out = run(sys.executable, here/'scripts/site.py')
+    report('pages as a visitor sees them: pictures, headings, callouts, widths, words for figures', ok, out)
     ok, out = run(bin_/'lint-imports', PYTHONPATH=str(here))
     report('every room imports only from rooms below it (.importlinter)', ok, out)
     with ThreadPoolExecutor(2) as pool: list(pool.map(test_notebook, notebooks))

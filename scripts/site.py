@@ -8,7 +8,6 @@ from pathlib import Path
 here = Path(__file__).resolve().parent.parent
 WIDEST = 88 # characters of a line in a shown cell: what the column holds at 1280 pixels, with the margin folded
 FIGURES = ('image/png', 'image/svg+xml')
-ONE_STRING = re.compile(r'''^\s*(?:\w+=)?[frb]{0,2}(['"]).*\1[,)\]]*$''')
 EXPORTS = {'export', 'exports', 'exporti'}
 
 
@@ -72,12 +71,18 @@ def shown_cells(cells):
             yield cell
 
 
+def without_strings(line):
+    "The code of a line; what is quoted may wrap"
+    return re.sub(r"""(['"])(?:\\.|(?!\1).)*\1""", '', line)
+
+
 def wide_lines(page, cells):
-    "A line that is one string may be longer: the page wraps it"
+    "Lines of code, not of a program in a string, and without what they quote"
     problems = []
     for cell in shown_cells(cells):
-        for line in source(cell).split('\n'):
-            if len(line) > WIDEST and not line.startswith('#|') and not ONE_STRING.match(line):
+        text = re.sub(r"('''|\"\"\").*?\1", '', source(cell), flags=re.S)
+        for line in text.split('\n'):
+            if len(line) > WIDEST and len(without_strings(line)) > WIDEST / 2 and not line.startswith('#|'):
                 problems.append(f'{len(line)} characters: {line.strip()[:60]}')
     return problems
 
