@@ -525,8 +525,8 @@ def _some_rows(data, args, at_once:int=32): # yields lists of rows
 
 def _heard(row):
     "The row, decoded if it has sound that is not"
-    has_sound = isinstance(row, dict) and any(k in row for k in ('audio', 'files', 'source'))
-    return with_sound(row, 16_000) if has_sound else row
+    undecoded = isinstance(row, dict) and 'audio' not in row and any(row.get(k) for k in ('files', 'source'))
+    return with_sound(row, 16_000) if undecoded else row
 
 def _added(parts:list) -> dict: # of one process
     "Sums of numbers, and lists one after the other"
