@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
            'product_way', 'meta_as_cpu', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes', 'read_quant_state',
-           'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
+           'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
 import contextlib
@@ -452,7 +452,7 @@ def _loaded(key, old, new, assign):
     if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=False)
     return new.detach().to(old.dtype)
 
-def _load_weight(layer, tensors, assign):
+def load_weight(layer, tensors, assign):
     "Put a checkpoint's weight into the layer"
     info = read_quant_state(tensors)
     shape = layer.out_features, layer.in_features
@@ -479,7 +479,7 @@ def _load_layer(layer, tensors, assign) -> tuple: # missing keys, unexpected key
     unexpected = [k for k in tensors if k not in wanted | parts | {QUANT_STATE}]
     messages = []
     try:
-        if 'weight' in tensors: _load_weight(layer, tensors, assign)
+        if 'weight' in tensors: load_weight(layer, tensors, assign)
         if 'bias' in wanted and 'bias' in tensors: layer.bias = _loaded('bias', layer.bias, tensors['bias'], assign)
     except KeyError as e: missing.append(e.args[0])
     except ValueError as e: messages.append(str(e))

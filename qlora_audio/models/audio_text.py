@@ -27,7 +27,7 @@ from ..errors import UserError
 from ..sound.audio import extract_features, feature_length, load_audio, quiet_bands, resample
 from ..sound.augment import Augment
 from ..sound.batches import pad_last
-from ..sound.corpora import _decode_files, _decode_sources
+from ..sound.corpora import decode_files, decode_sources
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
 from .fusion import make_fusion
 
@@ -51,7 +51,7 @@ def with_sound(
 ) -> dict: # with audio
     "The row with its sound"
     if row.get('audio') is not None: return row
-    decode = _decode_files if row.get('files') else _decode_sources if row.get('source') else None
+    decode = decode_files if row.get('files') else decode_sources if row.get('source') else None
     if decode is None:
         raise UserError(f"audio: a row with {', '.join(row)} has no sound; give rows with 'audio' and 'text'")
     gaps = row.get('gaps') or [0.] * len(row.get('files') or ())

@@ -22,7 +22,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 from transformers.utils.quantization_config import QuantizationConfigMixin
 from ..errors import UserError
 from ..bits.double_quant import AbsmaxState, dequantize_absmax
-from ..bits.linear import NF4Linear, NF4Weight, _load_weight
+from ..bits.linear import NF4Linear, NF4Weight, load_weight
 from ..bits.nf4 import check_blocksize
 from ..adapters.lora import adapted_layers, adapter_parameters
 from ..adapters.modalities import MODALITIES, covers, modality_of, own_name, owners, unwrap, weight_count
@@ -680,7 +680,7 @@ class ReadWeight(ConversionOps):
             return {k: t.to(layer.weight.dtype) for k, t in tensors.items()}
         if len(tensors) == 1 and tensors['weight'].is_floating_point():
             return dict(weight=self.whole(name, layer, tensors['weight'], model))
-        try: _load_weight(layer, tensors, assign=True)
+        try: load_weight(layer, tensors, assign=True)
         except (KeyError, ValueError) as e: return _note_problem(model, full_layer_name, e)
         layer._is_hf_initialized = True
         return dict(weight=layer.weight)

@@ -92,24 +92,25 @@ def load_model(
     base:str|Path, # a folder or a Hub id
     quantize:NF4Config|None=None, # 4 bits while it is loaded; as it is if None
     language:str|None=None, # these and the following as in SpeechSettings
-    task:str='transcribe',
+    task:str|None=None,
     prompt:str|None=None,
     question:str|None=None,
     system:str|None=None,
-    window:str='full',
-    pad_seconds:float=1.,
+    window:str|None=None,
+    pad_seconds:float|None=None,
     labels:list|None=None,
     letters:str|None=None,
-    adapter:str|Path|None=None, # folder of one that is put on; its settings win
+    adapter:str|Path|None=None, # folder of one that is put on; its settings hold where nothing is given here
     dtype:torch.dtype|None=None, # of what is not in 4 bits; see default_dtype
     device=None, # a GPU where there is one if None
     trust_remote_code:bool=False,
 ) -> SpeechModel:
     "A released model of any family that is known, ready to hear and to be adapted; in evaluation mode"
     config = read_config(base, trust_remote_code)
-    settings = SpeechSettings(language, task, prompt, question, system, window, pad_seconds, labels, letters)
-    if adapter and (own := adapter_settings(adapter, config['model_type'])):
-        settings = _settings_from(own)
+    given = dict(language=language, task=task, prompt=prompt, question=question, system=system, window=window)
+    given |= dict(pad_seconds=pad_seconds, labels=labels, letters=letters)
+    own = adapter_settings(adapter, config['model_type']) if adapter else None
+    settings = _settings_from((own or {}) | {k: v for k, v in given.items() if v is not None})
     family = _family(config, settings)
     device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     options = dict(dtype=default_dtype(dtype, config, device), trust_remote_code=trust_remote_code)
@@ -122,6 +123,7 @@ def load_model(
     speech = SpeechModel(model, processor, family, settings)
     if adapter:
         load_adapter(speech.model, adapter, strict=True, original=str(base))
+        speech.model.speech_settings = settings
     return speech
 
 def _family(config:dict, settings:SpeechSettings):

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LOADERS', 'ENTRY_POINTS', 'logger', 'DIGITS', 'HUB_COLUMNS', 'parse_spec', 'register_corpus', 'find_loader',
-           'as_speech', 'column', 'hold_out', 'sound_seconds', 'left_out_summary', 'skip_summary', 'with_left_out',
-           'parse_range', 'load_fsdd', 'resolve_inside', 'list_files', 'Names', 'is_truncated', 'check_row',
-           'cache_folder', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of', 'groups_of_split',
-           'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech', 'load_commonvoice', 'load_ljspeech',
-           'read_manifest', 'load_manifest', 'load_hub', 'load_speech']
+           'decode_files', 'as_speech', 'column', 'hold_out', 'sound_seconds', 'left_out_summary', 'skip_summary',
+           'with_left_out', 'parse_range', 'load_fsdd', 'resolve_inside', 'list_files', 'Names', 'is_truncated',
+           'check_row', 'cache_folder', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
+           'groups_of_split', 'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech', 'load_commonvoice',
+           'load_ljspeech', 'read_manifest', 'load_manifest', 'decode_sources', 'load_hub', 'load_speech']
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #9fa283d3
 import hashlib, inspect, io, itertools, json, logging, math, os, random, re, tempfile, unicodedata
@@ -83,7 +83,7 @@ def _join_files(
         parts += [torch.zeros(int(gap * rate)), load_audio(file, rate, start=start, end=end)]
     return torch.cat(parts).numpy()
 
-def _decode_files(
+def decode_files(
     rows:dict, # columns files and gaps of a batch of rows; starts and ends where only parts are meant
     rate:int, # Hz
 ) -> list[dict]: # one {'array', 'sampling_rate'} a row
@@ -255,7 +255,7 @@ def load_fsdd(
     rows = []
     for i in range(int(n) if n else 1000 if split == 'train' else 200):
         rows.append(_compose(clips, wanted[i % len(wanted)], low, high, durations, rng))
-    return with_left_out(as_speech(rows, _decode_files, rate), path, unused=unused)
+    return with_left_out(as_speech(rows, decode_files, rate), path, unused=unused)
 
 register_corpus('fsdd', load_fsdd)
 
@@ -379,7 +379,7 @@ def _wave_fault(wave:np.ndarray, silence:float) -> str:
     return 'silent' if loudest < silence else ''
 
 def check_row(
-    row:dict, # text, duration, and the files of _decode_files; or its audio
+    row:dict, # text, duration, and the files of decode_files; or its audio
     rate:int=8_000, # Hz to read at
     max_chars_per_second:float=40., # more words than can be said
     silence:float=1e-4, # a peak below this, of 1, is silence
@@ -387,7 +387,7 @@ def check_row(
     "The first thing that is wrong with a recording or its words"
     try:
         _check_files(row.get('files') or ())
-        audio = row.get('audio') or _decode_files({k: [v] for k, v in row.items()}, rate)[0]
+        audio = row.get('audio') or decode_files({k: [v] for k, v in row.items()}, rate)[0]
         wave = np.asarray(audio['array'])
         if reason := _wave_fault(wave, silence): return reason
         text = check_text(row['text'], placeholders=True)
@@ -530,7 +530,7 @@ def measured_corpus(
     if not len(table):
         raise UserError(f'{shown(key[1])}: every recording has something wrong: {left_out_summary(skipped)}; '
                         'run audit-data')
-    ds = as_speech(table.remove_columns(['reason', 'unused']), _decode_files, rate)
+    ds = as_speech(table.remove_columns(['reason', 'unused']), decode_files, rate)
     ds.reasons = [r for r, b in zip(reasons, bad) if not b]
     return with_left_out(ds, key[1], skipped, [(i, r) for i, r, u in zip(ids, reasons, unused) if u], on_error)
 
@@ -912,7 +912,7 @@ def _measure_bytes(audio:dict) -> tuple[float,str]: # seconds, what is wrong
     try: return sound_seconds(io.BytesIO(audio['bytes']) if audio['bytes'] else audio['path']), ''
     except Fault as e: return 0., _SAID.get(e.reason, e.reason)
 
-def _decode_sources(batch:dict, rate:int) -> list[dict]:
+def decode_sources(batch:dict, rate:int) -> list[dict]:
     "For `as_speech`: the column `source`, decoded"
     return [_decode_audio(source, rate)['audio'] for source in batch['source']]
 
@@ -940,7 +940,7 @@ def _hub_table(
         raise UserError(f'{shown(path)}, row {skipped[0][0]}: {skipped[0][1]}; leave such rows out with on_error=skip')
     if skipped and on_error == 'skip': table = table.select([i for i, r in enumerate(reasons) if not r])
     if not len(table): raise UserError(f'{shown(path)}: every row has something wrong: {left_out_summary(skipped)}')
-    ds = as_speech(table.remove_columns(['reason', 'problem']), _decode_sources, rate)
+    ds = as_speech(table.remove_columns(['reason', 'problem']), decode_sources, rate)
     ds.reasons = reasons if on_error == 'keep' else [''] * len(ds)
     return with_left_out(ds, path, skipped, on_error=on_error)
 

@@ -350,6 +350,7 @@ def demo(
     model = load_base(quantize=NF4Config())
     result['wer_before'] = evaluate(model, test)['wer']
     bytes_ = byte_report(model)
+    torch.manual_seed(seed) # A starts at random
     add_lora(model, LoRAConfig(r=16, lora_alpha=32, lora_dropout=0.))
     counts = count_parameters(model)
     say(f'3  fine-tuning: {steps} steps of 16 utterances')

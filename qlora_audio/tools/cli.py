@@ -23,11 +23,12 @@ _BASE = dict(
     base=dict(help='folder or Hub id of a model of any known family; the built-in base if not given'),
     bits=dict(type=int, choices=(4, 16), default=4, help='4: NF4 base, 16: as it is'),
     language=dict(help='of the speech, such as cs or Czech, where the model takes one'),
-    task=dict(choices=('transcribe', 'translate'), default='transcribe', help='translate: into English'),
+    task=dict(choices=('transcribe', 'translate'), help='translate: into English; transcribe if not given'),
     prompt=dict(help='words that went before, or that are to be expected'),
     question=dict(help='what a chat model is asked about each recording; for a transcript if not given'),
-    window=dict(choices=('full', 'own'), default='full', help='of Whisper: 30 seconds, or as long as the recordings'),
-    pad_seconds=dict(type=float, default=1., help='of silence behind the recordings in an own window'),
+    window=dict(
+        choices=('full', 'own'), help='of Whisper: 30 seconds, or as long as the recordings; full, or as the adapter was trained, if not given'),
+    pad_seconds=dict(type=float, help='of silence behind the recordings in an own window; 1 if not given'),
     dtype=dict(choices=('float32', 'bfloat16', 'float16'), help='of what is not in 4 bits; what is fast if not given'),
     trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))
 _ADAPTER = dict(adapter=dict(help='folder of an adapter; the base alone if not given'))

@@ -32,12 +32,12 @@ from ..models.families import SpeechModel
 from ..models.quantize import audit, NF4Config, prepare_for_training
 from ..models.released import load_model, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
-from ..training.loop import durations_of, transcribe_rows, TUNE_AUGMENT, evaluate
+from ..training.loop import durations_of, transcribe_rows, TUNE_AUGMENT
 from ..training.trainer import memory_used, QLoRAArguments, QLoRATrainer, RESUME
-from ..strategies import frames, ranks, temporal # what they save beside an adapter can be loaded then
+from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal # what they save beside an adapter can be loaded then
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
-from .export import export_model
+from .export import adapter_card, export_model
 from .plan import plan
 
 # %% ../../nbs/7_tools/41_commands.ipynb #a5d43b3c
@@ -210,7 +210,7 @@ class Stop(TrainerCallback):
 # %% ../../nbs/7_tools/41_commands.ipynb #070f5455
 def _without_sound(data):
     "Texts and durations of a dataset, nothing decoded"
-    names = [n for n in ('id', 'files', 'text', 'duration', 'question') if n in data.column_names]
+    names = [n for n in ('id', 'files', 'text', 'label', 'duration', 'question') if n in data.column_names]
     columns = [column(data, n) for n in names]
     return (dict(zip(names, values)) for values in zip(*columns))
 
@@ -313,6 +313,29 @@ def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> 
     augment = None if args.no_augment else TUNE_AUGMENT
     return QLoRATrainer(speech.model, run, train, dev, speech.collator(), augment, speech.transcribe, list(callbacks))
 
+# %% ../../nbs/7_tools/41_commands.ipynb #sc0re001
+def _score(speech, data, args) -> dict:
+    "Error rates of a part of the data, or how many classes are right; four training batches at once: no gradients"
+    rows, heard, _ = _hear_all(speech, data, 4 * args.batch_size)
+    wanted = [speech.family.answer(row) for row in rows]
+    if speech.family.metrics == 'accuracy':
+        return {k: v for k, v in class_rates(wanted, heard).items() if k in ('accuracy', 'f1')}
+    rates = error_rates([row['text'] for row in rows], heard)
+    return {k: rates[k] for k in ('wer', 'cer', 'wer_normalized', 'cer_normalized')}
+
+def _spell_score(rates:dict) -> str:
+    "Before the training"
+    if 'accuracy' in rates:
+        return f"accuracy before: {rates['accuracy']:.1%}"
+    return f"WER before: {rates['wer']:.1%} (normalized {rates['wer_normalized']:.1%})"
+
+def _change(log:dict) -> str:
+    "After it"
+    def change(name): return f"{log[name + '_after']:.1%} (before {log[name + '_before']:.1%})"
+    if 'accuracy_after' in log:
+        return f"accuracy after: {change('accuracy')}"
+    return f"WER after: {change('wer')}, normalized {change('wer_normalized')}"
+
 # %% ../../nbs/7_tools/41_commands.ipynb #7db4a152
 def _write_settings(args, out):
     "What `--resume` will read"
@@ -342,13 +365,14 @@ def _finish(args, out, speech, train, test, trainer, log, start):
         save_adapter(speech.model, out, overwrite=True)
     except UserError as e:
         raise UserError(f'{e}; then go on with: qlora_audio train --out {out} --resume') from e
-    log['wer_after'] = evaluate(speech, test, args.batch_size)['wer']
+    log |= {f'{name}_after': rate for name, rate in _score(speech, test, args).items()}
     log['losses'] = [(h['step'], round(h['loss'], 4)) for h in trainer.state.log_history if 'loss' in h]
     log['skipped'] = dict(train=train.skipped, test=test.skipped)
-    write_whole(out/LOG, json.dumps({**vars(args), **log}, indent=1))
-    change = f"WER after: {log['wer_after']:.1%} (before {log['wer_before']:.1%})"
+    log = vars(args) | log
+    write_whole(out/'README.md', adapter_card(log, out.name, time.strftime('%Y-%m-%d')))
+    write_whole(out/LOG, json.dumps(log, indent=1))
     seconds = f"{log['train_seconds']:.0f} s of training, {time.time() - start:.0f} s in all"
-    print(f'{change}, {seconds}; adapter in {out}')
+    print(f'{_change(log)}, {seconds}; adapter in {out}')
     _say_skipped(train=train, test=test)
 
 # %% ../../nbs/7_tools/41_commands.ipynb #70abf518
@@ -382,16 +406,17 @@ def _train_into(args, out:Path):
     if args.resume and _is_finished(out):
         raise UserError(f'{out}: this run is finished, its adapter is there; choose another folder for a new one')
     speech, train, dev, test = _prepare(args)
-    before = evaluate(speech, test, args.batch_size)['wer']
+    before = _score(speech, test, args)
     counts = count_parameters(_adapt(args, speech.model))
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
     data = f'{len(train)} utterances to train on, {len(test)} to test on'
-    _print_now(f'{data}; WER before: {before:.1%}; training {parameters}')
+    _print_now(f'{data}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
     with Stop() as stop:
         trainer = _make_trainer(args, speech, train, dev, out/'checkpoints', [stop])
         result = _train_until_stopped(args, trainer, stop)
-    log = dict(wer_before=before, train_seconds=round(result.metrics['train_runtime'], 1))
+    log = {f'{name}_before': rate for name, rate in before.items()}
+    log['train_seconds'] = round(result.metrics['train_runtime'], 1)
     _finish(args, out, speech, train, test, trainer, log, start)
 
 # %% ../../nbs/7_tools/41_commands.ipynb #173e7621
