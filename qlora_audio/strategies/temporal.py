@@ -533,7 +533,10 @@ def _let_gates_listen(model:AudioTextModel):
 # %% ../../nbs/6_strategies/32_temporal.ipynb #21f17455
 def _check_start(config):
     "`UserError` for a start that only makes sense for an adapter that is always on"
-    if config.use_dora: raise UserError('use_dora: a gate on DoRA has no plain start; choose one of the two')
+    if config.use_dora:
+        raise UserError('use_dora: a gate on DoRA has no plain start; choose one of the two')
+    if config.variant:
+        raise UserError(f'variant: {config.variant!r} brings layers of its own, which have no gates; leave it out')
     if config.init_lora_weights in ('pissa', 'loftq'):
         raise UserError(f'init_lora_weights: {config.init_lora_weights!r} takes from the base what only an adapter '
                         'without gates gives back; use True')
