@@ -43,6 +43,7 @@ def gathered(t:Tensor) -> Tensor:
 def _random_rows(model) -> tuple: # ids of parameters, and the row that stands for sound
     "Embedding and head hold a row for the placeholder of sound, which no sequence ever shows"
     row = getattr(getattr(model, 'config', None), 'audio_token_id', None)
+    if row is None: return set(), None
     ends = [getattr(model, f'get_{side}put_embeddings', lambda: None)() for side in ('in', 'out')]
     return {id(m.weight) for m in ends if getattr(m, 'weight', None) is not None}, row
 

@@ -279,9 +279,10 @@ def _hub_id(text) -> str|None:
 
 def _data_name(spec:str) -> str:
     "Of `hub:user/data?split=…` the id, of a path the last name"
-    kind, _, rest = spec.partition(':')
-    place = rest.partition('?')[0]
-    return place if kind == 'hub' else f'{kind}:{Path(place).name}'
+    kind, _, place = spec.partition('?')[0].partition(':')
+    if kind == 'hub' or not place:
+        return place or kind
+    return f'{kind}:{Path(place).name}'
 
 def _metadata(log:dict, name:str) -> dict:
     "What the Hub reads from the head of a card"
@@ -327,7 +328,7 @@ A LoRA adapter for {base}, trained on a base in 4 bits (NF4) with qlora_audio{f'
 {rates}
 
 ```sh
-qlora_audio transcribe recording.wav --base {base} --adapter {name}
+qlora_audio transcribe recording.wav {f'--base {base} ' if log.get('base') else ''}--adapter {name}
 ```
 
 The files are peft's, and load in `PeftModel.from_pretrained` as well.

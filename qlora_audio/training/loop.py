@@ -167,6 +167,7 @@ def _tokens_needed(transcribe, rows) -> int|None:
 def transcribe_rows(
     transcribe, # list of sounds → texts, such as a model's own
     rows:list, # with audio, and text where there is a reference
+    /, # options may hold rows of its own
     **options, # of transcribe
 ) -> list[str]:
     "The texts of rows; each may be as long as its reference"
