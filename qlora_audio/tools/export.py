@@ -139,7 +139,8 @@ def _faster_whisper_texts(folder:Path, waves:list, settings) -> list[str]:
     from faster_whisper import WhisperModel
     model = WhisperModel(str(folder), device='cpu', local_files_only=True)
     options = dict(language=settings.language or 'en', task=settings.task, beam_size=1, temperature=0.)
-    options |= dict(without_timestamps=True, condition_on_previous_text=False)
+    options |= dict(without_timestamps=True, condition_on_previous_text=False, no_speech_threshold=None)
+    options |= dict(log_prob_threshold=None, compression_ratio_threshold=None)
     unsaid = json.loads((folder/'config.json').read_text(encoding='utf-8')) # tokens that the model is not to write
     options |= dict(suppress_tokens=unsaid['suppress_ids'], suppress_blank=bool(unsaid['suppress_ids_begin']))
     texts = []
