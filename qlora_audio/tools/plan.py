@@ -10,7 +10,7 @@ __all__ = ['KNOWN', 'BUILT_IN', 'CARDS', 'CUDA_OVERHEAD', 'DISK', 'WAVE_RATES', 
            'stacked_bars']
 
 # %% ../../nbs/7_tools/36_plan.ipynb #389817d6
-import difflib, functools, json, math, re
+import contextlib, difflib, functools, json, math, re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,8 +208,13 @@ def _ctc_shapes(log_probs, targets, input_lengths, target_lengths, blank=0, zero
 def _ctc_gradient(grad, log_probs, *others):
     return torch.empty_like(log_probs)
 
-_META.impl('_ctc_loss.Tensor', _ctc_shapes)
-_META.impl('_ctc_loss_backward.Tensor', _ctc_gradient)
+def _register(name:str, kernel):
+    "For the process; another copy of this module may have done it"
+    with contextlib.suppress(RuntimeError):
+        _META.impl(name, kernel)
+
+_register('_ctc_loss.Tensor', _ctc_shapes)
+_register('_ctc_loss_backward.Tensor', _ctc_gradient)
 
 # %% ../../nbs/7_tools/36_plan.ipynb #1600004a
 class Trained(NamedTuple):
