@@ -29,7 +29,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import mean
 import torch
+import transformers
 from paired import points, read, run_once
+from qlora import LEVELS, rounded
+from qlora_audio.adapters.targets import LoRAConfig, add_lora
+from qlora_audio.models.quantize import NF4Config, layers_to_quantize
+from qlora_audio.models.released import load_model
+from qlora_audio.sound.corpora import load_speech
+from qlora_audio.sound.metrics import NORMALIZERS, error_rates, word_errors
+from qlora_audio.training.loop import finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
 RATES = (5e-4, 1e-3, 2e-3)
@@ -46,7 +54,6 @@ BATCH = 8
 
 def split_rows(folder, corpus, kind):
     "Training and test rows; in tuning both come out of the training split, by speakers where there are many"
-    from qlora_audio.sound.corpora import load_speech
     spec = f'manifest:{folder}/{corpus}/manifest.jsonl'
     rows = [*load_speech(spec, 'train', text='orthographic')]
     if kind != 'tune':
@@ -60,12 +67,10 @@ def split_rows(folder, corpus, kind):
 
 def quantization(arm):
     "What `load_model` is given"
-    from qlora_audio.models.quantize import NF4Config
     if arm == 'nf4':
         return NF4Config()
     if arm == 'peft+bnb':
-        from transformers import BitsAndBytesConfig
-        return BitsAndBytesConfig(
+        return transformers.BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.float32)
     return None
@@ -73,9 +78,6 @@ def quantization(arm):
 
 def adapt(model, arm, seed):
     "What is trained, by arm"
-    from qlora import LEVELS, rounded
-    from qlora_audio.adapters.targets import LoRAConfig, add_lora
-    from qlora_audio.models.quantize import NF4Config, layers_to_quantize
     torch.manual_seed(seed)
     if arm == 'full':
         model.requires_grad_(True)
@@ -96,7 +98,6 @@ def adapt(model, arm, seed):
 
 def word_counts(rows, texts, normalizer):
     "Errors and words of each utterance, and both rates of the whole"
-    from qlora_audio.sound.metrics import NORMALIZERS, error_rates, word_errors
     normalize = NORMALIZERS[normalizer]
     references = [normalize(r['text']) for r in rows]
     hypotheses = [normalize(t) for t in texts]
@@ -108,9 +109,6 @@ def word_counts(rows, texts, normalizer):
 
 def one(models, folder, corpus, kind, arm, seed, lr, steps, threads):
     "Train and test one arm; in a process of its own"
-    import transformers
-    from qlora_audio.models.released import load_model
-    from qlora_audio.training.loop import finetune
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(threads)
     about = CORPORA[corpus]

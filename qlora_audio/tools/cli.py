@@ -186,6 +186,7 @@ COMMANDS['from-parts'] = (
          decoder=dict(metavar='DECODER', help='folder or Hub id of a causal language model')))
 
 # %% ../../nbs/7_tools/40_cli.ipynb #ex0c0001
+# the keys of tools.export.ENGINES; that room imports torch, which --help must not
 ENGINES = ('transformers', 'bitsandbytes', 'ctranslate2', 'peft')
 _EXPORT = dict(
     to=dict(choices=ENGINES, required=True, help='who will read it'),

@@ -22,6 +22,7 @@ from ..adapters.lora import adapted_layers
 from ..adapters.merging import merge_adapter
 from ..adapters.saving import read_adapter
 from ..sound.metrics import basic_normalizer, error_rates
+from ..models.audio_text import AudioTextModel
 from ..models.families import SpeechModel
 from ..models.quantize import NF4Config, as_stored, compute_dtype
 from ..models.released import load_model
@@ -55,7 +56,7 @@ def _check_portable(speech:SpeechModel, to:str, full_window:bool):
     if to == 'ctranslate2' and speech.model.config.model_type != 'whisper':
         kind = speech.model.config.model_type
         raise UserError(f'to: faster-whisper reads Whisper only, and this is {kind}; use transformers')
-    if type(speech.model).__module__.startswith('qlora_audio.models.audio_text'):
+    if isinstance(speech.model, AudioTextModel):
         raise UserError(f'to: {to} does not know AudioTextModel; merge it with qlora_audio merge, '
                         'which writes a folder for this package')
 
