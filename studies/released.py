@@ -21,7 +21,6 @@ normalizer for English). Intervals: 10,000 paired bootstrap draws of utterances 
 Every run is a process of its own, whose peak memory it reports.
 """
 import argparse
-import json
 import multiprocessing
 import resource
 import time
