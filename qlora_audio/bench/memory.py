@@ -19,6 +19,7 @@ from ..models.audio_text import AudioTextConfig
 from ..models.quantize import NF4Config, quantize_model
 from ..tools.plan import plan, Plan, units_of
 from ..tools.trace import checkpoint, listener, model_class, ragged, Setup, skeleton
+from ..training.losses import chunked_loss
 
 # %% ../../nbs/9_proofs/56_memory.ipynb #6d39823a
 def held(tensors) -> int:
@@ -95,7 +96,8 @@ def compare(
     batch = real_batch(model, batch_size, seconds, text, shorten)
     update = torch.optim.AdamW([q for q in model.parameters() if q.requires_grad])
     def step():
-        for _ in range(p.options['pieces']): model(**batch).loss.backward()
+        with chunked_loss(model):
+            for _ in range(p.options['pieces']): model(**batch).loss.backward()
         update.step()
         update.zero_grad()
     def states(): return [t for s in update.state.values() for t in s.values()]

@@ -834,6 +834,7 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
     main_input_name = 'input_features'
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    loss_in_decoder = True # labels are handed to it
     _decoder_class = AutoModelForCausalLM
 
     def __init__(self, config:AudioTextConfig, encoder:nn.Module=None, decoder:nn.Module=None):

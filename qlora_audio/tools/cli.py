@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['DATA_HELP', 'BASE_SECONDS', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS', 'GPU_PARTS', 'FUSIONS', 'COMMANDS', 'ENGINES',
-           'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse', 'is_request',
-           'printable', 'one_line', 'run_command', 'main']
+           'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse',
+           'return_large_blocks', 'is_request', 'printable', 'one_line', 'run_command', 'main']
 
 # %% ../../nbs/7_tools/40_cli.ipynb #bfb17e03
-import argparse, contextlib, difflib, errno, importlib, logging, os, signal, sys, threading, traceback, warnings
+import argparse, contextlib, ctypes, difflib, errno, importlib, logging, os, signal, sys, threading, traceback, warnings
 from pathlib import Path
 import yaml
 from .. import __version__
@@ -348,6 +348,19 @@ def parse(argv:list[str]|None=None) -> argparse.Namespace:
             raise UserError(f'--{name}: train needs it; give it as a flag or in --config')
     return args
 
+# %% ../../nbs/7_tools/40_cli.ipynb #ca962133
+_LARGE = 4 << 20 # bytes
+_KEPT_AT_END = 128 << 20 # bytes that may lie free at the end of the heap, so that it is not cut and grown at every call
+
+def return_large_blocks(
+    least:int=_LARGE, # bytes
+) -> bool: # whether this C library can be told
+    "From now on a block of `least` bytes or more goes back to the system when it is freed"
+    if not sys.platform.startswith('linux'): return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, 'mallopt'): return False
+    return bool(library.mallopt(-3, least) and library.mallopt(-1, _KEPT_AT_END)) # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+
 # %% ../../nbs/7_tools/40_cli.ipynb #a184b4b2
 def is_request(e:BaseException) -> bool:
     "Whether an exception is about what was asked"
@@ -424,6 +437,7 @@ def run_command(
     "Import what the command needs, and call it"
     module, function = COMMANDS[args.command][0].split(':')
     _quiet_libraries()
+    return_large_blocks()
     getattr(importlib.import_module(module), function)(args)
 
 def _say_error(e:Exception, debug:bool) -> int: # the status

@@ -32,6 +32,7 @@ from ..adapters.targets import add_lora, LoRAConfig
 from ..models.audio_text import AudioTextModel
 from ..models.encoders import encoder_adapter, encoder_frames, shortest_input
 from ..models.quantize import NF4Config, put_skeletons, quantization_plan
+from ..training.losses import chunked_loss
 from ..training.optim import page_capacity
 
 # %% ../../nbs/7_tools/35_trace.ipynb #16000008
@@ -415,7 +416,7 @@ def trace(
         for t in [*model.parameters(), *model.buffers()]: mode.note(t)
         start = mode.now[0]
         for t in batch.values(): mode.note(t)
-        with without_numbers(device), mode: model(**batch).loss.backward()
+        with without_numbers(device), mode, chunked_loss(model): model(**batch).loss.backward()
     finally:
         marks.remove()
         for h in handles: h.remove()

@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..sound.augment import Augment
 from ..sound.corpora import column
 from ..sound.metrics import word_error_rate
+from .losses import chunked_loss
 
 # %% ../../nbs/5_training/27_loop.ipynb #a0cdbf26
 def batches_by_length(
@@ -133,7 +134,7 @@ def finetune(
     batches = batches_by_length([e['duration'] for e in examples], batch_size, random.Random(seed))
     losses, mean, was_training = [], RunningMean(params), model.training
     model.train()
-    with _StepProgress(steps, desc) as show:
+    with _StepProgress(steps, desc) as show, chunked_loss(model):
         for step in range(steps):
             batch = collator([examples[i] for i in next(batches)])
             losses.append(_train_step(model, batch, opt, step, max_grad_norm, lr))

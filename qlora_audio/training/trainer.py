@@ -45,6 +45,7 @@ from ..sound.metrics import error_rates
 from ..models.audio_text import row_name, SpeechCollator, with_sound
 from ..models.quantize import native_bfloat16, require_input_grads
 from .attention import attend_with
+from .losses import chunked_loss
 from .checkpoints import CheckpointWriter, latest_valid_checkpoint, list_checkpoints
 from .checkpoints import load_trainable, save_trainable, verify_checkpoint
 from .loop import transcribe_rows
@@ -433,6 +434,7 @@ class QLoRAArguments(TrainingArguments):
     optim_page_bytes:int = 1 << 20 # of PagedAdamW
     max_skipped:int = 10 # steps in a row without a finite gradient before it stops
     short_attention:bool = True # on a CPU in bfloat16, attention by short_sdpa
+    chunked_loss:bool = True # of large vocabularies: the loss in groups of tokens
     learning_rate:float = DEFAULTS.learning_rate
     weight_decay:float = DEFAULTS.weight_decay
     max_grad_norm:float = DEFAULTS.max_grad_norm
@@ -847,6 +849,14 @@ def _readable(checkpoint, load):
                         'delete this checkpoint, and the one before it is used') from None
 
 # %% ../../nbs/5_training/30_trainer.ipynb #6f373043
+@contextlib.contextmanager
+def _faster_ways(model, args):
+    "Attention and loss as the arguments want them, while it trains"
+    with contextlib.ExitStack() as stack:
+        if args.short_attention: stack.enter_context(attend_with(model))
+        if args.chunked_loss: stack.enter_context(chunked_loss(model))
+        yield
+
 class QLoRATrainer(MicrobatchTrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def __init__(self,
@@ -886,7 +896,7 @@ class QLoRATrainer(MicrobatchTrainer):
             state = TrainerState.load_from_json(str(path/'trainer_state.json'))
             if _is_finished(self, state): return _finish_again(self, path, state)
         set_seed(self.args.seed)
-        with attend_with(self.model) if self.args.short_attention else contextlib.nullcontext():
+        with _faster_ways(self.model, self.args):
             result = super().train(resume_from_checkpoint=None if path is None else str(path), **kwargs)
         _say_skipped(self)
         return result
