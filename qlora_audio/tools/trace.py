@@ -8,7 +8,7 @@ __all__ = ['OPTIMIZERS', 'PAGE_BYTES', 'FULL_FINETUNING', 'MODEL_CLASSES', 'PART
            'shapes', 'base_bytes', 'Live', 'copied_bytes', 'Ghosts', 'KernelsOf', 'repeated_alike', 'without_numbers',
            'stacks', 'shorten', 'Trace', 'trace', 'deepen', 'Setup', 'checkpoint', 'prepared', 'Listener',
            'register_listener', 'ghost', 'words', 'own_units', 'own_entries', 'own_batch', 'own_grain', 'own_longest',
-           'ragged', 'listener', 'ranks_of', 'scaled', 'Step', 'design', 'fit_step']
+           'ragged', 'listener', 'ranks_of', 'scaled', 'Step', 'design', 'logits_at_a_time', 'fit_step']
 
 # %% ../../nbs/7_tools/35_trace.ipynb #d95f008f
 import contextlib, copy, functools, math, threading, warnings, weakref
@@ -32,7 +32,7 @@ from ..adapters.targets import add_lora, LoRAConfig
 from ..models.audio_text import AudioTextModel
 from ..models.encoders import encoder_adapter, encoder_frames, shortest_input
 from ..models.quantize import NF4Config, put_skeletons, quantization_plan
-from ..training.losses import chunked_loss
+from ..training.losses import LOGITS, chunked_head, chunked_loss
 from ..training.optim import page_capacity
 
 # %% ../../nbs/7_tools/35_trace.ipynb #16000008
@@ -682,6 +682,7 @@ class Step:
     marks:dict # name → (operation, (terms, parts))
     counts:dict # stack → layers
     tokens:tuple # audio tokens in the decoder: a constant, and for each unit
+    most_logits:float=math.inf # bytes of them that exist at a time
 
     def powers(self, *sizes) -> np.ndarray: # (terms,)
         x = [s / by for s, by in zip(sizes, self.scale)]
@@ -696,7 +697,9 @@ class Step:
         "Bytes alive at each operation, with all layers"
         p = self.powers(batch, units, text, rank)
         marks = {k: (at, np.tensordot(p, b, 1)) for k, (at, b) in self.marks.items()}
-        return deepen(np.tensordot(p, self.timeline, 1), marks, self.counts)
+        curve = deepen(np.tensordot(p, self.timeline, 1), marks, self.counts)
+        curve[:, 1] = np.minimum(curve[:, 1], self.most_logits)
+        return curve
 
     def peak(self,
         *sizes, # batch, units, text, rank
@@ -724,6 +727,17 @@ def design(
 # %% ../../nbs/7_tools/35_trace.ipynb #dfa68386
 TEXT_GRAIN = 16 # tokens
 
+def logits_at_a_time(
+    model:nn.Module,
+    labels:Tensor, # (B, T) or (B,), -100 where nothing is to be said
+    found:Trace, # of a step in which all were made at once
+) -> float: # bytes; infinity for a model that makes them all
+    "What `chunked_loss` lets exist of the logits and their copies"
+    head = chunked_head(model)[1]
+    if head is None: return math.inf
+    numbers = int((labels != -100).sum()) * head.weight.shape[0]
+    return LOGITS * float(found.timeline[:, 1].max()) / numbers
+
 class _Tracer:
     "Small steps of one config and setup"
     def __init__(self, config:PreTrainedConfig, setup:Setup):
@@ -733,6 +747,7 @@ class _Tracer:
         self.counts = {n: len(layers) for n, layers in stacks(prepared(config, setup)).items()}
         self.models = {} # rank → model
         self.heard = {} # units → audio tokens
+        self.most_logits = math.inf
 
     def model(self, rank:int) -> nn.Module:
         if rank not in self.models:
@@ -745,11 +760,13 @@ class _Tracer:
         batch = self.ear.batch(model, B, units, TEXT_GRAIN * j)
         if self.setup.ragged: batch = ragged(model, batch)
         self.heard[units] = int((batch['labels'][0] == -100).sum())
-        try: return trace(model, batch, self.counts, self.setup.device)
+        try: found = trace(model, batch, self.counts, self.setup.device)
         except Exception as e:
             why = f'{type(e).__name__}: {" ".join(str(e).split())[:120]}'
             raise UserError(f'model: a training step of a {type(model).__name__} '
                             f'cannot be run without numbers ({why})') from e
+        self.most_logits = logits_at_a_time(model, batch['labels'], found)
+        return found
 
     def tokens(self) -> tuple: # audio tokens in the decoder: a constant, and for each unit
         (few, less), (many, more) = min(self.heard.items()), max(self.heard.items())
@@ -777,4 +794,4 @@ def fit_step(
     timeline = _solve(powers, [t.timeline for t in traces])
     marks = {k: (at, _solve(powers, [t.marks[k][1] for t in traces])) for k, (at, _) in traces[0].marks.items()}
     scale = 1, max(1, tracer.grain), TEXT_GRAIN, 8
-    return Step(terms, scale, timeline, marks, tracer.counts, tracer.tokens())
+    return Step(terms, scale, timeline, marks, tracer.counts, tracer.tokens(), tracer.most_logits)

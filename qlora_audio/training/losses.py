@@ -14,8 +14,8 @@ from ..errors import UserError
 # %% ../../nbs/5_training/28_losses.ipynb #6bf10b1c
 LOGITS = 1 << 24 # that exist at a time: 64 MB in float32
 
-def _group(head, hidden, labels, learned): # hidden (n, d), labels (n,) → summed loss (), gradients of hidden and of `learned`
-    "Loss and gradients of some tokens"
+def _group(head, hidden, labels, learned): # hidden (n, d), labels (n,)
+    "Summed loss of some tokens, and gradients of their hidden states and of `learned`"
     with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
         raw = head(hidden)
@@ -33,6 +33,7 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, labels, head, rows, *learned):
         said = (labels != -100).nonzero().flatten()
+        if hidden.is_meta: rows = len(said) # a plan compares steps operation by operation
         grad = torch.zeros_like(hidden)
         grads = [torch.zeros_like(p) for p in learned]
         total = hidden.new_zeros((), dtype=torch.float32)
@@ -73,6 +74,12 @@ def _vocabulary(head, hidden) -> int: # words that the head tells apart
     return n or head(hidden[:1].detach()).shape[-1]
 
 # %% ../../nbs/5_training/28_losses.ipynb #9166a8dc
+def _same_precision(device):
+    "A context in which products are as precise as here"
+    if device == 'meta': return contextlib.nullcontext() # a plan: numbers are not computed
+    dtype = torch.get_autocast_dtype(device)
+    return torch.autocast(device, dtype, enabled=torch.is_autocast_enabled(device))
+
 class _HeadHooks:
     "Hooks on a model and its head that take the loss in groups of tokens"
     def __init__(self, model, head):
@@ -99,9 +106,7 @@ class _HeadHooks:
         "Keep the hidden states; one position is let through"
         if self.labels is None or self.hidden is not None: return None
         self.hidden = args[0]
-        device = args[0].device.type
-        on = torch.is_autocast_enabled(device)
-        self.precision = torch.autocast(device, torch.get_autocast_dtype(device), enabled=on)
+        self.precision = _same_precision(args[0].device.type)
         return (args[0][:, :1], *args[1:])
 
     def after(self, model, args, kwargs, output):
@@ -130,13 +135,15 @@ def _bends_logits(config) -> bool:
 
 def chunked_head(
     model:nn.Module, # of transformers, or an `AudioTextModel`
+    least:int=4096, # words that make it worth while
 ) -> tuple: # the module that takes the loss and its head; None, None if it must keep its own loss
     "Where `chunked_loss` has its place"
     model = getattr(model, 'decoder', model) if getattr(model, 'loss_in_decoder', False) else model
     writes = any(c.__name__.endswith(_WRITES) for c in type(model).__mro__)
     head = model.get_output_embeddings() if writes and hasattr(model, 'get_output_embeddings') else None
     if head is None or _bends_logits(model.config): return None, None
-    return model, head
+    large = model.config.get_text_config(decoder=True).vocab_size >= least
+    return (model, head) if large else (None, None)
 
 @contextlib.contextmanager
 def chunked_loss(
@@ -144,9 +151,8 @@ def chunked_loss(
     least:int=4096, # words that make it worth while
 ):
     "While this lasts, training takes the loss in groups of tokens: outputs have `loss` and no `logits`"
-    owner, head = chunked_head(model)
-    large = head is not None and owner.config.get_text_config(decoder=True).vocab_size >= least
-    hooks = _HeadHooks(owner, head) if large else None
+    owner, head = chunked_head(model, least)
+    hooks = _HeadHooks(owner, head) if head is not None else None
     try: yield
     finally:
         if hooks: hooks.remove()
