@@ -336,11 +336,12 @@ class Names:
         "Its absolute path, existing or not; a `Fault` if it leaves the folder"
         path = str(path)
         if len(path) > 4_096 or '\0' in path: raise Fault(path, 'impossible path')
+        asked = path
         if os.path.isabs(path): path = os.path.relpath(path, self.root)
         folder, name = os.path.split(path)
         try: place, names, forms = self._listed(folder)
         except Fault:
-            self._inside(path) # names the whole path
+            self._inside(asked) # names the whole path
             raise
         file = os.path.join(place, name if name in names else forms.get(unicodedata.normalize('NFC', name), name))
         return str(self._inside(file)) if name in ('', '.', '..') or os.path.islink(file) else file

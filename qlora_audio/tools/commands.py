@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOCK', 'LOG', 'logger', 'load', 'base_rate', 'read_data', 'locked', 'write_whole', 'Stop', 'run_train', 'dry_run',
-           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_demo', 'run_audit',
-           'run_plan', 'run_from_parts']
+           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_push', 'run_demo',
+           'run_audit', 'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/41_commands.ipynb #e084c46d
 import argparse, contextlib, inspect, json, logging, math, os, shutil, signal, sys, tempfile, threading, time
@@ -37,7 +37,7 @@ from ..training.trainer import memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal # what they save beside an adapter can be loaded then
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
-from .export import adapter_card, export_model
+from .export import adapter_card, export_model, push_to_hub
 from .plan import plan
 
 # %% ../../nbs/7_tools/41_commands.ipynb #a5d43b3c
@@ -655,6 +655,10 @@ def run_export(args):
     print(export_model(
         args.base, args.adapter, args.to, args.out, rows, args.full_window, args.quantization, args.bits,
         trust_remote_code=args.trust_remote_code, **settings))
+
+def run_push(args):
+    "The command `push`"
+    print(f'uploaded to {push_to_hub(args.folder, args.name, args.public, args.base, args.revision)}')
 
 # %% ../../nbs/7_tools/41_commands.ipynb #c5436b6a
 def run_demo(args):
