@@ -61,8 +61,12 @@ TRAIN_OPTIONS = dict(
     **_SEED,
     save_steps=dict(type=int, help='steps from one checkpoint to the next; a tenth of the run if not given'),
     keep=dict(type=int, default=3, help='checkpoints that are kept'),
-    dev=dict(help='part of the data that chooses the best checkpoint; a tenth of the training part if not given'),
+    dev=dict(help='part of the data for --patience and --report-to; a tenth of the training part if not given'),
     patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and take the best'),
+    report_to=dict(
+        choices=('tensorboard', 'trackio'),
+        help='show loss, and WER, CER, RTFx and transcripts of --dev at each checkpoint, in --out/checkpoints/runs or '
+             "in trackio's folder"),
     device_budget=dict(
         type=int, help='bytes of optimizer states on the device, the others are paged; all if not given'),
     config=dict(help='YAML file with any of these; what the command line says wins'),
