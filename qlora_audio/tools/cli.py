@@ -216,6 +216,13 @@ COMMANDS['push'] = (
          revision=dict(help='branch; the main one if not given')),
     dict(folder=dict(metavar='FOLDER', help='what train, merge or export wrote'),
          name=dict(metavar='USER/NAME', help='on the Hub')))
+COMMANDS['bench-engines'] = (
+    'qlora_audio.bench.engines:run_engines', 'An adapted Whisper by engine: real-time factor, size, error rate', dict(
+        base=dict(required=True, help='folder or Hub id of a Whisper'), **_ADAPTER,
+        data=dict(required=True, help=DATA_HELP), split=dict(default='test', help='which part of the data'),
+        limit=dict(type=int, default=10, help='recordings'), language=_BASE['language'],
+        rounds=dict(type=int, default=3, help='of all engines in turn'),
+        threads=dict(type=int, help="CPU threads; torch's own number if not given")), {})
 
 # %% ../../nbs/7_tools/40_cli.ipynb #fe81a291
 class Parser(argparse.ArgumentParser):
