@@ -376,7 +376,7 @@ def hub_problem(e:Exception) -> str:
     if status == 403: return 'no permission; log in with a token of somebody who has it: hf auth login'
     if isinstance(e, RepositoryNotFoundError) or status in (401, 404):
         return 'the Hub has none of this name that you may see; look at the name, or log in: hf auth login'
-    if hub_constants.is_offline_mode(): return 'it is not in the cache, and HF_HUB_OFFLINE forbids to ask for it'
+    if hub_constants.HF_HUB_OFFLINE: return 'it is not in the cache, and HF_HUB_OFFLINE forbids to ask for it'
     if status is not None: return f'the Hub answers {status}; try it again later'
     return 'the Hub cannot be reached, and the cache has none; look at the network'
 
