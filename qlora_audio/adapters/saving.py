@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PREFIX', 'PEFT_NAMES', 'CONFIG', 'TENSORS', 'SETTINGS', 'MORE', 'EXTRAS', 'START', 'VARIANT', 'PEFT_DEFAULTS',
-           'FLOATS', 'LARGEST_TEXT', 'plain_name', 'gathered', 'base_fingerprint', 'quantized_fingerprint',
+           'HUB_NAME', 'FLOATS', 'LARGEST_TEXT', 'plain_name', 'gathered', 'base_fingerprint', 'quantized_fingerprint',
            'adapter_tensors', 'difference', 'peft_fields', 'tensors_sum', 'write_adapter', 'register_extra',
-           'base_sums', 'save_adapter', 'shown', 'read_config', 'check_numbers', 'read_adapter', 'unchanged_on_error',
-           'state_dict_mismatches', 'original_weights', 'in_4bit', 'original_weight', 'load_adapter', 'peft_config']
+           'base_sums', 'save_adapter', 'shown', 'read_config', 'hub_problem', 'adapter_folder', 'check_numbers',
+           'read_adapter', 'unchanged_on_error', 'state_dict_mismatches', 'original_weights', 'in_4bit',
+           'original_weight', 'load_adapter', 'copy_adapter', 'peft_config']
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #44acf071
 import hashlib, json, math, os, re, warnings
@@ -16,6 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 import torch
+from huggingface_hub import constants as hub_constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError)
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from torch import nn, Tensor
@@ -361,6 +365,33 @@ def read_config(
     except (TypeError, ValueError) as e: config = problems.append(shown(str(e), 200))
     return config, problems
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #a05dfd02
+HUB_NAME = re.compile(r'([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?')
+
+def hub_problem(e:Exception) -> str:
+    "What went wrong with the Hub, and what to do"
+    status = getattr(getattr(e, 'response', None), 'status_code', None)
+    if isinstance(e, GatedRepoError): return 'its owner lets people in by hand; ask on its page, and log in: hf auth login'
+    if isinstance(e, RevisionNotFoundError): return 'it has no such revision; look at its branches and tags'
+    if status == 403: return 'no permission; log in with a token of somebody who has it: hf auth login'
+    if isinstance(e, RepositoryNotFoundError) or status in (401, 404):
+        return 'the Hub has none of this name that you may see; look at the name, or log in: hf auth login'
+    if hub_constants.HF_HUB_OFFLINE: return 'it is not in the cache, and HF_HUB_OFFLINE forbids to ask for it'
+    if status is not None: return f'the Hub answers {status}; try it again later'
+    return 'the Hub cannot be reached, and the cache has none; look at the network'
+
+def adapter_folder(
+    name:str|Path, # a folder, or user/name[@revision] on the Hub
+) -> Path:
+    "Where an adapter lies; one on the Hub is downloaded into the cache first"
+    on_hub = None if Path(name).exists() else HUB_NAME.fullmatch(str(name))
+    if on_hub is None: return Path(name)
+    files = [CONFIG, TENSORS, SETTINGS, MORE, 'README.md']
+    try: return Path(snapshot_download(on_hub[1], revision=on_hub[2], allow_patterns=files))
+    except (HfHubHTTPError, OSError) as e:
+        cause = e.__cause__ if isinstance(e, LocalEntryNotFoundError) and e.__cause__ else e
+        raise UserError(f'adapter: {shown(name)} is no folder here, and on the Hub: {hub_problem(cause)}') from None
+
 # %% ../../nbs/2_adapters/08_saving.ipynb #cd138c23
 FLOATS = torch.float64, torch.float32, torch.bfloat16, torch.float16 # types that the numbers of an adapter may have
 
@@ -424,10 +455,10 @@ def _config_of(folder, metadata) -> tuple: # LoRAConfig, list of what is wrong
     return config, [f'{path}: {w}' for w in wrong]
 
 def read_adapter(
-    folder:str|Path,
+    folder:str|Path, # or user/name[@revision] on the Hub
 ) -> tuple: # LoRAConfig, tensors, metadata
     "The two files of an adapter, or one error with everything that is wrong with them"
-    folder, problems, tensors, metadata, config = Path(folder), [], {}, {}, None
+    folder, problems, tensors, metadata, config = adapter_folder(folder), [], {}, {}, None
     path = folder/TENSORS
     if path.is_file():
         try:
@@ -660,12 +691,12 @@ def _load_extras(model, extras):
 # %% ../../nbs/2_adapters/08_saving.ipynb #8ede367f
 def load_adapter(
     model:nn.Module, # the base, quantized or not, without adapters; changed in place
-    folder:str|Path, # from save_adapter or from peft
+    folder:str|Path, # from save_adapter or from peft; or user/name[@revision] on the Hub
     strict:bool=False, # refuse an adapter of another base; else warn
     original:nn.Module|str|Path|None=None, # for PiSSA, LoftQ: the base before it was quantized, or its folder
 ) -> nn.Module: # the same model with the adapter in it, in evaluation mode
     "Put a saved adapter on its base; one error that lists all that does not fit, and then nothing is changed"
-    folder, given, model = Path(folder), model, unwrap(model)[0]
+    folder, given, model = adapter_folder(folder), model, unwrap(model)[0]
     config, tensors, metadata = read_adapter(folder)
     config, tensors = _with_new_names(model, config, tensors)
     if adapted_layers(model):
@@ -686,6 +717,24 @@ def load_adapter(
             if strict and doubt: raise UserError(f'{folder}: {doubt}')
     if other or doubt: warnings.warn(f'{folder}: {other or doubt}', stacklevel=2)
     return given.eval()
+
+# %% ../../nbs/2_adapters/08_saving.ipynb #d8009c7d
+def copy_adapter(
+    folder:str|Path, # of an adapter
+    out:str|Path, # new folder
+    base_name:str|None=None, # of the base, as others know it
+) -> Path: # out
+    "The same adapter, its base under another name"
+    folder = adapter_folder(folder)
+    read_adapter(folder) # an error if it is damaged
+    tensors, metadata = _tensors_of(folder/TENSORS)
+    texts = {CONFIG: _json_of(_companion(folder, CONFIG, metadata)) | dict(base_model_name_or_path=base_name)}
+    settings, more = _companion(folder, SETTINGS, metadata), _companion(folder, MORE, metadata)
+    if settings.is_file(): texts[SETTINGS] = _json_of(settings)
+    about = {k: v for k, v in metadata.items() if k not in ('format', 'files', 'tensors')}
+    about |= dict(base_name=base_name or '') if 'base_name' in about else {}
+    write_adapter(Path(out), texts, _tensors_of(more)[0] if more.is_file() else {}, tensors, about)
+    return Path(out)
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #05fad88e
 def peft_config(

@@ -12,7 +12,7 @@ import torch
 import transformers
 from transformers import PreTrainedConfig
 from ..errors import UserError
-from ..adapters.saving import load_adapter, register_extra, SETTINGS
+from ..adapters.saving import adapter_folder, load_adapter, register_extra, SETTINGS
 from .families import SpeechModel, SpeechSettings, family_of
 from .quantize import NF4Config, compute_dtype
 from . import whisper as _whisper # registers its family
@@ -72,11 +72,11 @@ def _load_settings(model, settings, tensors):
 register_extra('speech', _save_settings, _load_settings)
 
 def adapter_settings(
-    adapter:str|Path, # folder
+    adapter:str|Path, # folder, or user/name[@revision] on the Hub
     model_type:str, # of the base
 ) -> dict: # of SpeechSettings; empty if the adapter says nothing, as one of plain peft
     "What an adapter was trained with; an error if its base was of another type"
-    file = Path(adapter)/SETTINGS
+    file = adapter_folder(adapter)/SETTINGS
     try:
         said = dict(json.loads(file.read_text()).get('speech') or {}) if file.is_file() else {}
     except ValueError as e:
@@ -100,13 +100,14 @@ def load_model(
     pad_seconds:float|None=None,
     labels:list|None=None,
     letters:str|None=None,
-    adapter:str|Path|None=None, # folder of one that is put on; its settings hold where nothing is given here
+    adapter:str|Path|None=None, # folder, or name on the Hub, of one that is put on; its settings hold where none is given
     dtype:torch.dtype|None=None, # of what is not in 4 bits; see default_dtype
     device=None, # a GPU where there is one if None
     trust_remote_code:bool=False,
 ) -> SpeechModel:
     "A released model of any family that is known, ready to hear and to be adapted; in evaluation mode"
     config = read_config(base, trust_remote_code)
+    adapter = adapter_folder(adapter) if adapter else None
     given = dict(language=language, task=task, prompt=prompt, question=question, system=system, window=window)
     given |= dict(pad_seconds=pad_seconds, labels=labels, letters=letters)
     own = adapter_settings(adapter, config['model_type']) if adapter else None

@@ -7,7 +7,7 @@ __all__ = ['PLACEHOLDERS', 'shown', 'Fault', 'listed', 'open_file', 'read_text',
            'check_text', 'normalize_text', 'text_changes', 'form_text']
 
 # %% ../../nbs/3_sound/10_tables.ipynb #4cc4b4e3
-import codecs, csv, io, json, re, unicodedata
+import codecs, csv, gzip, io, json, re, unicodedata, zlib
 from pathlib import Path
 from ..errors import UserError
 
@@ -93,29 +93,37 @@ def read_text(
     return ' '.join(line.strip(' \t') for line in lines).strip()
 
 # %% ../../nbs/3_sound/10_tables.ipynb #9d5f304e
-def _raw_lines(f): # yields the bytes of each line, None for one that is too long
+def _next_bytes(f, n:int, path) -> bytes:
+    "Up to `n` bytes of the line that a file is at"
+    try: return f.readline(n)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+        raise Fault(path, 'damaged archive', str(e), 'copy or download it again') from None
+
+def _raw_lines(f, path, most:int): # yields the bytes of each line, None for one that is too long
     "Lines of a binary file without their ends"
-    while raw := f.readline(_MOST + 2):
-        too_long = len(raw.rstrip(b'\r\n')) > _MOST
-        while too_long and not raw.endswith(b'\n') and (raw := f.readline(_MOST)): pass
+    while raw := _next_bytes(f, most + 2, path):
+        too_long = len(raw.rstrip(b'\r\n')) > most
+        while too_long and not raw.endswith(b'\n') and (raw := _next_bytes(f, most, path)): pass
         yield None if too_long else raw.removesuffix(b'\n').removesuffix(b'\r')
 
-def _line(raw:bytes|None, path, number:int): # → text, or a `Fault`
+def _line(raw:bytes|None, path, number:int, most:int): # → text, or a `Fault`
     "A line as text"
     where = f'{path}, line {number}'
-    if raw is None: return Fault(where, 'line too long', f'more than {_MOST:,} bytes')
+    if raw is None: return Fault(where, 'line too long', f'more than {most:,} bytes')
     try: text = _decoded(raw, where)
     except Fault as e: return e
     return Fault(where, 'line break in a field', 'a carriage return') if '\r' in text else text
 
 def read_lines(
-    path:str|Path, # a table
+    path:str|Path, # a table, packed if its name ends in .gz
+    most:int=_MOST, # bytes of a line
 ): # yields the number of a line, and its text or a Fault
     "The lines of a file, empty ones left out"
-    with open_file(path, 'table') as f:
-        for i, raw in enumerate(_raw_lines(f), 1):
+    with open_file(path, 'table') as file:
+        f = gzip.GzipFile(fileobj=file) if str(path).endswith('.gz') else file
+        for i, raw in enumerate(_raw_lines(f, path, most), 1):
             if i == 1 and raw: raw = _without_mark(raw, path)
-            if raw is None or raw.strip(b' '): yield i, _line(raw, path, i)
+            if raw is None or raw.strip(b' '): yield i, _line(raw, path, i, most)
 
 # %% ../../nbs/3_sound/10_tables.ipynb #28a697d4
 def _fields(
@@ -180,10 +188,11 @@ def _json_row(line:str, where): # → dict or a `Fault`
     return row if isinstance(row, dict) else Fault(where, 'not a JSON object', type(row).__name__)
 
 def read_jsonl(
-    path:str|Path,
+    path:str|Path, # packed if its name ends in .gz
+    most:int=_MOST, # bytes of a line
 ): # yields the number of a line, and a dict or a Fault
     "The rows of a file with one JSON object a line"
-    for i, line in read_lines(path):
+    for i, line in read_lines(path, most):
         yield i, line if isinstance(line, Fault) else _json_row(line, f'{path}, line {i}')
 
 # %% ../../nbs/3_sound/10_tables.ipynb #4c5538a3

@@ -16,7 +16,7 @@ from ..defaults import DEFAULTS
 from ..errors import UserError
 
 # %% ../../nbs/7_tools/40_cli.ipynb #befa92a8
-DATA_HELP = 'fsdd:PATH, folder:PATH, synthetic and others, options after a ?'
+DATA_HELP = 'folder:PATH, manifest:FILE, nemo:FILE, kaldi:PATH, hub:ID, synthetic and others, options after a ?'
 BASE_SECONDS = 2.5 # longest piece for the built-in base, which has learned from single sentences
 
 _BASE = dict(
@@ -31,7 +31,7 @@ _BASE = dict(
     pad_seconds=dict(type=float, help='of silence behind the recordings in an own window; 1 if not given'),
     dtype=dict(choices=('float32', 'bfloat16', 'float16'), help='of what is not in 4 bits; what is fast if not given'),
     trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))
-_ADAPTER = dict(adapter=dict(help='folder of an adapter; the base alone if not given'))
+_ADAPTER = dict(adapter=dict(help='folder of an adapter, or user/name[@revision]; the base alone if not given'))
 _SEED = dict(seed=dict(type=int, default=0, help='of everything that is random'))
 _ON_ERROR = dict(on_error=dict(
     choices=('raise', 'skip'), default='raise',
@@ -61,8 +61,12 @@ TRAIN_OPTIONS = dict(
     **_SEED,
     save_steps=dict(type=int, help='steps from one checkpoint to the next; a tenth of the run if not given'),
     keep=dict(type=int, default=3, help='checkpoints that are kept'),
-    dev=dict(help='part of the data that chooses the best checkpoint; a tenth of the training part if not given'),
+    dev=dict(help='part of the data for --patience and --report-to; a tenth of the training part if not given'),
     patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and take the best'),
+    report_to=dict(
+        choices=('tensorboard', 'trackio'),
+        help='show loss, and WER, CER, RTFx and transcripts of --dev at each checkpoint, in --out/checkpoints/runs or '
+             "in trackio's folder"),
     device_budget=dict(
         type=int, help='bytes of optimizer states on the device, the others are paged; all if not given'),
     config=dict(help='YAML file with any of these; what the command line says wins'),
@@ -190,7 +194,7 @@ COMMANDS['from-parts'] = (
 ENGINES = ('transformers', 'bitsandbytes', 'ctranslate2', 'peft')
 _EXPORT = dict(
     to=dict(choices=ENGINES, required=True, help='who will read it'),
-    adapter=dict(help='folder of the adapter; the base alone if not given'),
+    **_ADAPTER,
     out=dict(required=True, help='new folder for the model'),
     data=dict(help=f'recordings to compare on: {DATA_HELP}; not compared if not given'),
     split=dict(default='test', help='which part of the data'),
@@ -203,6 +207,22 @@ _EXPORT = dict(
 COMMANDS['export'] = (
     'qlora_audio.tools.commands:run_export', 'An adapter for transformers, bitsandbytes, faster-whisper or peft, read '
     'by them and compared', _EXPORT, {})
+
+# %% ../../nbs/7_tools/40_cli.ipynb #97545cdf
+COMMANDS['push'] = (
+    'qlora_audio.tools.commands:run_push', 'Upload an adapter or a model to the Hub, private unless --public',
+    dict(public=dict(action='store_true', help='for everybody'),
+         base=dict(help="name on the Hub of the adapter's base, where its files do not say it"),
+         revision=dict(help='branch; the main one if not given')),
+    dict(folder=dict(metavar='FOLDER', help='what train, merge or export wrote'),
+         name=dict(metavar='USER/NAME', help='on the Hub')))
+COMMANDS['bench-engines'] = (
+    'qlora_audio.bench.engines:run_engines', 'An adapted Whisper by engine: real-time factor, size, error rate', dict(
+        base=dict(required=True, help='folder or Hub id of a Whisper'), **_ADAPTER,
+        data=dict(required=True, help=DATA_HELP), split=dict(default='test', help='which part of the data'),
+        limit=dict(type=int, default=10, help='recordings'), language=_BASE['language'],
+        rounds=dict(type=int, default=3, help='of all engines in turn'),
+        threads=dict(type=int, help="CPU threads; torch's own number if not given")), {})
 
 # %% ../../nbs/7_tools/40_cli.ipynb #fe81a291
 class Parser(argparse.ArgumentParser):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOCK', 'LOG', 'logger', 'load', 'base_rate', 'read_data', 'locked', 'write_whole', 'Stop', 'run_train', 'dry_run',
-           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_demo', 'run_audit',
-           'run_plan', 'run_from_parts']
+           'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_push', 'run_demo',
+           'run_audit', 'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/41_commands.ipynb #e084c46d
 import argparse, contextlib, inspect, json, logging, math, os, shutil, signal, sys, tempfile, threading, time
@@ -33,11 +33,11 @@ from ..models.quantize import audit, NF4Config, prepare_for_training
 from ..models.released import load_model, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
 from ..training.loop import durations_of, transcribe_rows, TUNE_AUGMENT
-from ..training.trainer import memory_used, QLoRAArguments, QLoRATrainer, RESUME
+from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal # what they save beside an adapter can be loaded then
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
-from .export import adapter_card, export_model
+from .export import adapter_card, export_model, push_to_hub
 from .plan import plan
 
 # %% ../../nbs/7_tools/41_commands.ipynb #a5d43b3c
@@ -215,8 +215,8 @@ def _without_sound(data):
     return (dict(zip(names, values)) for values in zip(*columns))
 
 def _hold_out_dev(args, train):
-    "What is trained on, and what chooses the best checkpoint; None where nothing is to be chosen"
-    if args.patience is None:
+    "What is trained on, and what is heard at each checkpoint; None where none is to be chosen or shown"
+    if args.patience is None and args.report_to is None:
         return train, None
     if args.dev:
         dev, = read_data(args, args.dev)
@@ -261,6 +261,7 @@ def _prepare(args):
         raise UserError(f'--lr: {args.lr} teaches nothing; give more than 0, such as {DEFAULTS.learning_rate}')
     if not 0 <= args.seed < 1 << 32:
         raise UserError(f'--seed: {args.seed} is impossible; give 0 to 2^32 - 1')
+    check_reporters(args.report_to)
     train, test = read_data(args, 'train', 'test')
     train, dev = _hold_out_dev(args, train)
     speech = load(args)
@@ -305,8 +306,11 @@ def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> 
         save_steps=args.save_steps or max(1, steps // 10), save_total_limit=args.keep,
         patience=args.patience, optim_budget=args.device_budget, max_seconds=args.max_seconds,
         gradient_accumulation_steps=args.gradient_accumulation_steps)
-    if args.patience is not None:
+    if args.patience is not None or args.report_to is not None:
         more['eval_steps'] = more['save_steps']
+        more['eval_strategy'] = 'steps'
+    if args.report_to is not None:
+        more |= dict(report_to=args.report_to, project='qlora_audio', run_name=Path(args.out).name)
     run = QLoRAArguments(
         str(folder), max_steps=steps, batch_size=args.batch_size, learning_rate=args.lr,
         weight_decay=DEFAULTS.weight_decay, seed=args.seed, **more | options)
@@ -464,7 +468,7 @@ def dry_run(args):
     counts = count_parameters(model)
     print(f"trained {counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})")
     timer = _StepTimer()
-    three_steps = argparse.Namespace(**vars(args) | dict(steps=3, epochs=None, patience=None))
+    three_steps = argparse.Namespace(**vars(args) | dict(steps=3, epochs=None, patience=None, report_to=None))
     with tempfile.TemporaryDirectory() as folder:
         nothing_written = dict(save_strategy='no', logging_strategy='no')
         _make_trainer(three_steps, speech, train, None, folder, [timer], **nothing_written).train()
@@ -655,6 +659,10 @@ def run_export(args):
     print(export_model(
         args.base, args.adapter, args.to, args.out, rows, args.full_window, args.quantization, args.bits,
         trust_remote_code=args.trust_remote_code, **settings))
+
+def run_push(args):
+    "The command `push`"
+    print(f'uploaded to {push_to_hub(args.folder, args.name, args.public, args.base, args.revision)}')
 
 # %% ../../nbs/7_tools/41_commands.ipynb #c5436b6a
 def run_demo(args):
