@@ -6,12 +6,12 @@
 __all__ = ['LOADERS', 'ENTRY_POINTS', 'logger', 'DIGITS', 'HUB_COLUMNS', 'parse_spec', 'register_corpus', 'find_loader',
            'decode_files', 'as_speech', 'column', 'hold_out', 'sound_seconds', 'left_out_summary', 'skip_summary',
            'with_left_out', 'parse_range', 'load_fsdd', 'resolve_inside', 'list_files', 'Names', 'is_truncated',
-           'check_row', 'cache_folder', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
+           'check_row', 'cache_folder', 'Stamps', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
            'groups_of_split', 'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech', 'load_commonvoice',
            'load_ljspeech', 'read_manifest', 'load_manifest', 'decode_sources', 'load_hub', 'load_speech']
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #9fa283d3
-import hashlib, inspect, io, itertools, json, logging, math, os, random, re, tempfile, unicodedata
+import hashlib, inspect, io, itertools, json, logging, math, os, random, re, stat, sys, tempfile, unicodedata
 from collections import Counter
 from functools import lru_cache
 from importlib import import_module
@@ -298,25 +298,45 @@ def list_files(
     return {name: found[name] for name in sorted(found)}
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #04414099
+def _in_nfc(name:str) -> str: return unicodedata.normalize('NFC', name)
+
+def _folder_names(place:str) -> tuple[dict,dict]: # name → whether it is a link; NFC of a name, where that is another → name
+    "What lies in a folder; nothing if there is none"
+    if not os.path.isdir(place): return {}, {}
+    with os.scandir(place) as entries: links = {e.name: e.is_symlink() for e in entries}
+    return links, {_in_nfc(n): n for n in links if not unicodedata.is_normalized('NFC', n)}
+
+def _spelled(name:str, links:dict, forms:dict) -> str: # what `_folder_names` gives
+    "A name as the disk has it"
+    if name in links: return name
+    nfc = _in_nfc(name)
+    return nfc if nfc in links else forms.get(nfc, name)
+
 class Names:
     "The files under a folder, found by their path whatever the form of its accented letters"
     def __init__(self, root:str|Path):
         self.root = Path(root).resolve()
-        self.folders = {} # folder → its resolved path, its names, and NFC of a name → name
+        self.folders = {} # folder → its resolved path and what `_folder_names` says of it; or its `Fault`
 
-    def _listed(self, folder:str) -> tuple[str,set,dict]:
+    def _look(self, folder:str): # → as in self.folders
+        try: place = str(resolve_inside(self.root, folder if (self.root/folder).is_dir() else self._folder(folder)))
+        except Fault as e: return e
+        return place, *_folder_names(place)
+
+    def _listed(self, folder:str): # → as in self.folders
         if folder not in self.folders:
-            place = str(resolve_inside(self.root, folder if (self.root/folder).is_dir() else self._folder(folder)))
-            names = set(os.listdir(place)) if os.path.isdir(place) else set()
-            self.folders[folder] = place, names, {unicodedata.normalize('NFC', n): n for n in names}
+            if len(self.folders) > 20_000: self.folders.clear() # a table may name a million that are not there
+            self.folders[folder] = self._look(folder)
         return self.folders[folder]
 
     def _folder(self, folder:str) -> str:
         "A folder that is not there as it is written: each of its parts by either form"
         above, name = os.path.split(folder)
         if not name: return folder
-        place, _, forms = self._listed(above)
-        return os.path.join(place, forms.get(unicodedata.normalize('NFC', name), name))
+        found = self._listed(above)
+        if isinstance(found, Fault): raise found
+        place, links, forms = found
+        return os.path.join(place, _spelled(name, links, forms))
 
     def find(self, path:str|Path) -> str:
         "Its absolute path, existing or not; a `Fault` if it leaves the folder"
@@ -324,12 +344,13 @@ class Names:
         if len(path) > 4_096 or '\0' in path: raise Fault(path, 'impossible path')
         if os.path.isabs(path): path = os.path.relpath(path, self.root)
         folder, name = os.path.split(path)
-        try: place, names, forms = self._listed(folder)
-        except Fault:
-            resolve_inside(self.root, path) # names the whole path
-            raise
-        file = os.path.join(place, name if name in names else forms.get(unicodedata.normalize('NFC', name), name))
-        return str(resolve_inside(self.root, file)) if name in ('', '.', '..') or os.path.islink(file) else file
+        found = self.folders.get(folder) or self._listed(folder)
+        if isinstance(found, Fault): raise Fault(path, found.reason, found.detail, found.advice) # the whole path
+        place, links, forms = found
+        name = _spelled(name, links, forms)
+        file = os.path.join(place, name)
+        if links.get(name) or name in ('', '.', '..'): file = str(resolve_inside(self.root, file))
+        return file
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #e3c121ee
 def _riff_truncated(head:bytes, size:int) -> bool:
@@ -363,12 +384,12 @@ def is_truncated(
 _SAID = {'no such audio file': 'missing', 'not audio that can be read': 'undecodable'} # shorter
 _SAID |= {'the recording is empty': 'empty', 'the recording holds NaN or infinite samples': 'NaN'}
 
-def _check_files(files:list[str]):
-    "A `Fault` if there is something wrong with the files of a row"
-    for file in files:
-        if os.path.isfile(file) and not os.path.getsize(file): raise Fault(file, 'empty file')
-        open_sound(file).close()
-        if is_truncated(file): raise Fault(file, 'truncated')
+def _check_file(file:str) -> int: # Hz
+    "A `Fault` if there is something wrong with a file as a whole"
+    if os.path.isfile(file) and not os.path.getsize(file): raise Fault(file, 'empty file')
+    with open_sound(file) as f: rate = f.samplerate
+    if is_truncated(file): raise Fault(file, 'truncated')
+    return rate
 
 def _wave_fault(wave:np.ndarray, silence:float) -> str:
     "What is wrong with a waveform, or ''"
@@ -380,14 +401,15 @@ def _wave_fault(wave:np.ndarray, silence:float) -> str:
 
 def check_row(
     row:dict, # text, duration, and the files of decode_files; or its audio
-    rate:int=8_000, # Hz to read at
+    rate:int|None=None, # Hz to read at; the recording's own if None
     max_chars_per_second:float=40., # more words than can be said
     silence:float=1e-4, # a peak below this, of 1, is silence
+    check_file=_check_file, # file → Hz, or a `Fault`
 ) -> str: # the reason, or ''
     "The first thing that is wrong with a recording or its words"
     try:
-        _check_files(row.get('files') or ())
-        audio = row.get('audio') or decode_files({k: [v] for k, v in row.items()}, rate)[0]
+        rates = [check_file(file) for file in row.get('files') or ()]
+        audio = row.get('audio') or decode_files({k: [v] for k, v in row.items()}, rate or rates[0])[0]
         wave = np.asarray(audio['array'])
         if reason := _wave_fault(wave, silence): return reason
         text = check_text(row['text'], placeholders=True)
@@ -399,7 +421,7 @@ def check_row(
     return 'wrong duration' if stated is not None and abs(stated - seconds) > max(0.1, 0.02 * seconds) else ''
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #688e3f08
-_TABLE_VERSION, _CACHE_FROM = 3, 500 # files; smaller corpora are not worth a cached table
+_TABLE_VERSION, _CACHE_FROM = 4, 500 # files; smaller corpora are not worth a cached table
 _TYPES = dict(
     id=pa.string(), text=pa.string(), speaker=pa.string(), files=pa.list_(pa.string()),
     gaps=pa.list_(pa.float64()), starts=pa.list_(pa.float64()), ends=pa.list_(pa.float64()), duration=pa.float64(),
@@ -431,15 +453,25 @@ def _write_table(ds:Dataset, place:Path):
     except OSError as e:
         logger.warning('%s: the table cannot be kept there (%s); it is made each time', place.parent, e.strerror)
 
+class Stamps:
+    "The sum of files and of their sizes and times of change, one after the other: names of a million take 200 MB"
+    def __init__(self, files=()): # from list_files
+        self.n, self.digest = 0, hashlib.sha256()
+        for file in files: self.add(file, files[file])
+
+    def add(self, file:str, stamp:str):
+        self.n += 1
+        self.digest.update(f'{file}\0{stamp}\0'.encode(errors='surrogatepass'))
+
 def _cached_table(
     make, # () → rows
     *key, # all that the rows depend on, for JSON
-    files:dict, # and these, from list_files
+    files:dict|Stamps, # and these, from list_files
 ) -> Dataset: # the rows, from the cache if they are there
     "The table that `make` gives, made once for the same key and files"
-    if len(files) < _CACHE_FROM: return _as_table(make())
-    digest = hashlib.sha256(json.dumps([_TABLE_VERSION, *key]).encode())
-    for part in (files, files.values()): digest.update('\0'.join(part).encode(errors='surrogatepass') + b'\0\0')
+    files = Stamps(files) if isinstance(files, dict) else files
+    if files.n < _CACHE_FROM: return _as_table(make())
+    digest = hashlib.sha256(json.dumps([_TABLE_VERSION, *key, files.digest.hexdigest()]).encode())
     place = cache_folder()/f'{digest.hexdigest()[:32]}.arrow'
     if place.is_file():
         try: return Dataset.from_file(str(place))
@@ -455,15 +487,16 @@ def forget_tables() -> int: # how many there were
     return len(tables)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #c530be6c
+def _fault_of(e:Fault, where:str|None) -> dict:
+    "What is wrong with a row, as its fields"
+    named = not where or where == e.where or ', line ' not in where
+    return dict(reason=_SAID.get(e.reason, e.reason), problem=str(e) if named else f'{shown(where)}: {e}')
+
 def with_fault(row:dict, more) -> dict: # more: () → dict
     "The row with what `more` adds; or with what is wrong, if that is a `Fault`"
     if row.get('reason'): return row
     try: return row | more()
-    except Fault as e:
-        where = row.get('where')
-        named = not where or where == e.where or ', line ' not in where
-        problem = str(e) if named else f'{shown(where)}: {e}'
-        return row | dict(reason=_SAID.get(e.reason, e.reason), problem=problem)
+    except Fault as e: return row | _fault_of(e, row.get('where'))
 
 def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
     "The length of a row: as stated, or from the header of its file"
@@ -475,21 +508,30 @@ def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
         raise Fault(file, 'no such part', f'{start:g} to {"the end" if end is None else f"{end:g}"} of {whole:.2f} s')
     return dict(duration=duration)
 
-def _checked(row:dict, text:str, placeholders:bool, on_error:str, sound_seconds) -> dict:
+class _Measured:
+    "Lengths and faults of files; those of the last thousand are kept, for rows that are parts of one recording"
+    def __init__(self):
+        self.seconds, self.check = lru_cache(1_000)(sound_seconds), lru_cache(1_000)(_check_file)
+
+_USUAL = dict.fromkeys(_TYPES) | dict(starts=[0.], ends=[None], reason='', unused=False)
+_NOT_KEPT = ('where', 'problem', 'set', 'split') # of a row, in the table
+
+def _checked(row:dict, text:str, placeholders:bool, on_error:str, measured:_Measured) -> dict:
     "A row of the table: measured, and with a reason if something is wrong"
-    row = dict(starts=[0.], ends=[None], reason='', unused=False) | row
-    row |= dict(gaps=[0.], files=row.get('files') or [''], speaker=str(row.get('speaker') or ''))
+    row = _USUAL | row
+    row['gaps'], row['files'], row['speaker'] = [0.], row['files'] or [''], str(row['speaker'] or '')
+    where = row.get('where') or row['files'][0]
+    def more():
+        words = form_text(check_text(row['text'], where, placeholders), text, where)
+        return dict(text=words) | _seconds(row, measured.seconds)
     if not row['unused']:
-        where = row.get('where') or row['files'][0]
-        words = with_fault(row, lambda: dict(text=check_text(row.get('text'), where, placeholders)))
-        row = with_fault(words, lambda: dict(text=form_text(words['text'], text, where)))
-        row = with_fault(row, lambda: _seconds(row, sound_seconds))
-        if on_error == 'skip' and not row['reason']: row['reason'] = check_row(row)
+        row = with_fault(row, more)
+        if on_error == 'skip' and not row['reason']: row['reason'] = check_row(row, check_file=measured.check)
         if on_error == 'raise' and row['reason']:
             raise UserError(row.get('problem') or str(Fault(where, row['reason'])))
-    if not isinstance(row.get('text'), str) or row['reason']: row['text'] = ''
-    own = {k: v for k, v in row.items() if k not in ('where', 'problem', 'set', 'split')} # columns of the loader's
-    return {k: row.get(k) for k in _TYPES} | own | {'duration': row.get('duration') or 0.}
+    if row['reason']: row['text'] = ''
+    row['duration'] = row['duration'] or 0.
+    return {k: v for k, v in row.items() if k not in _NOT_KEPT} # and columns of the loader's own
 
 def _check_on_error(on_error:str):
     if on_error not in ('raise', 'skip', 'keep'):
@@ -498,7 +540,7 @@ def _check_on_error(on_error:str):
 # %% ../../nbs/3_sound/13_corpora.ipynb #7092a15e
 def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     "All rows, checked; an error if there is none"
-    measured, used, unused = lru_cache(1_000)(sound_seconds), 0, []
+    measured, used, unused = _Measured(), 0, []
     for row in rows():
         row = _checked(row, text, placeholders, on_error, measured)
         if row['unused']: unused.append((row['id'], row['reason']))
@@ -509,10 +551,23 @@ def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     raise UserError(f'{key[0]}: no recordings in {shown(key[1])} for split {shown(key[2])!r}{why}; '
                     'look at the path and the split')
 
+def _values(strings) -> list[str]:
+    "A column with few different values: equal ones are one object"
+    return list(map(sys.intern, strings.to_pylist()))
+
+def _parted(table:pa.Table, on_error:str) -> tuple: # skipped and unused, lists of (id, reason); the numbers of the others
+    "What is left out of the rows"
+    wrong, unused = pc.not_equal(table['reason'], ''), table['unused']
+    lists = []
+    for which in (pc.and_not(wrong, unused), unused):
+        rows = table.select(['id', 'reason']).filter(which)
+        lists.append(list(zip(rows['id'].to_pylist(), _values(rows['reason']))))
+    return *lists, pc.indices_nonzero(pc.invert(pc.or_(wrong, unused) if on_error == 'skip' else unused))
+
 def measured_corpus(
     rows, # () → rows with id, text, speaker, files [one], and starts, ends in seconds if only a part is meant
     *key, # names the rows for the cache: the corpus, its path, the split, and all options
-    files:dict, # from list_files
+    files:dict|Stamps, # from list_files
     rate:int, # Hz
     on_error:str='raise', # 'skip': check each recording once, leave bad ones out; 'keep': keep all, for an audit
     text:str='orthographic', # or 'normalized'
@@ -523,16 +578,15 @@ def measured_corpus(
     form_text('a', text) # an unknown form is found before anything is read
     how = text, placeholders, on_error
     table = _cached_table(lambda: _made(rows, key, *how), *key, *how, files=files)
-    ids, reasons, unused = (table.data.column(name).to_pylist() for name in ('id', 'reason', 'unused'))
-    skipped = [(i, r) for i, r, u in zip(ids, reasons, unused) if r and not u]
-    bad = [u or (on_error == 'skip' and bool(r)) for r, u in zip(reasons, unused)]
-    if any(bad): table = table.select([i for i, b in enumerate(bad) if not b])
+    skipped, unused, good = _parted(table.data.table, on_error)
+    reasons = _values(table.data.table['reason'].take(good))
+    if len(good) < len(table): table = table.select(good.to_pylist())
     if not len(table):
         raise UserError(f'{shown(key[1])}: every recording has something wrong: {left_out_summary(skipped)}; '
                         'run audit-data')
     ds = as_speech(table.remove_columns(['reason', 'unused']), decode_files, rate)
-    ds.reasons = [r for r, b in zip(reasons, bad) if not b]
-    return with_left_out(ds, key[1], skipped, [(i, r) for i, r, u in zip(ids, reasons, unused) if u], on_error)
+    ds.reasons = reasons
+    return with_left_out(ds, key[1], skipped, unused, on_error)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #fe97f704
 def recording_of(row:dict) -> str:
@@ -751,18 +805,16 @@ def load_ljspeech(
 register_corpus('ljspeech', load_ljspeech)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #e78228bc
-def _scalar(r:dict, name:str, where) -> str:
+def _scalar(value, name:str, where) -> str:
     "A field that is a name: text or a number; '' if it is not there"
-    value = r.get(name)
     if isinstance(value, (dict, list, bool)): raise Fault(where, f'{name} is not a name', type(value).__name__)
     value = '' if value is None or value != value else str(value)
     harmful = not value.isprintable() and shown(value, len(value)) != value
     if harmful or len(value) > 4_096: raise Fault(where, f'impossible {name}', value)
     return value
 
-def _number(r:dict, name:str, where) -> float|None:
+def _number(value, name:str, where) -> float|None:
     "A field that is seconds; None if it is not there"
-    value = r.get(name)
     if value in (None, '') : return None
     try: seconds = float('nan') if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError): seconds = math.nan
@@ -773,17 +825,23 @@ def _manifest_fields(r, where:str) -> dict:
     "What a line says: path, text, speaker, id, split, start, end, duration"
     if isinstance(r, Fault): raise r
     if 'path' not in r or 'text' not in r: raise Fault(where, "it needs 'path' and 'text'", f'there is {listed(r)}')
-    row = {k: _scalar(r, k, where) for k in ('path', 'speaker', 'id', 'split')}
+    row = dict(text=r['text'])
+    for k in ('path', 'speaker', 'id', 'split'):
+        value = r.get(k)
+        usual = type(value) is str and len(value) <= 4_096 and value.isprintable()
+        row[k] = value if usual else _scalar(value, k, where)
     if not row['path']: raise Fault(where, 'no path')
-    return row | {k: _number(r, k, where) for k in ('start', 'end', 'duration')} | dict(text=r['text'])
+    for k in ('start', 'end', 'duration'):
+        row[k] = _number(r[k], k, where) if k in r else None
+    return row
 
 def _manifest_lines(path:Path): # yields the number of a line, and its fields or a `Fault`
     "The lines of a manifest, one after the other"
-    suffix = path.suffix.lower()
-    delimiter = {'.csv': ',', '.tsv': '\t'}.get(suffix)
+    delimiter = {'.csv': ',', '.tsv': '\t'}.get(path.suffix.lower())
     lines = read_table(path, delimiter, needed=('path', 'text')) if delimiter else read_jsonl(path)
+    place = str(path)
     for i, r in lines:
-        try: yield i, _manifest_fields(r, f'{path}, line {i}')
+        try: yield i, _manifest_fields(r, f'{place}, line {i}')
         except Fault as e: yield i, e
 
 def read_manifest(
@@ -797,15 +855,24 @@ def read_manifest(
     return rows
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #82b2d102
-def _manifest_row(i:int, r, names:Names, path:Path) -> dict:
-    "A line as a row of `measured_corpus`, with its `split`"
-    where = f'{path}, line {i}'
-    row = dict(id=f'{path.name}, line {i}', where=where)
-    if isinstance(r, Fault): return row | dict(reason=r.reason, problem=str(r), split=None)
+def _manifest_row(i:int, r:dict, where:str) -> dict:
+    "What a line says, as `measured_corpus` has it"
     part = '' if r['start'] is r['end'] is None else f'#{i}'
-    row |= dict(id=r['id'] or r['path'] + part, text=r['text'], speaker=r['speaker'], split=r['split'],
-                duration=r['duration'], starts=[r['start'] or 0.], ends=[r['end']])
-    return with_fault(row, lambda: dict(files=[names.find(r['path'])]))
+    return dict(
+        id=r['id'] or r['path'] + part, where=where, text=r['text'], speaker=r['speaker'], split=r['split'],
+        duration=r['duration'], starts=[r['start'] or 0.], ends=[r['end']])
+
+def _manifest_rows(path:Path, names:Names): # yields rows of `measured_corpus`, each with its `split`
+    "The lines of a manifest"
+    place, name = str(path), path.name
+    for i, r in _manifest_lines(path):
+        where = f'{place}, line {i}'
+        if isinstance(r, Fault): row = dict(id=f'{name}, line {i}', where=where, split=None) | _fault_of(r, where)
+        else:
+            row = _manifest_row(i, r, where)
+            try: row['files'] = [names.find(r['path'])]
+            except Fault as e: row |= _fault_of(e, where)
+        yield row
 
 def _check_exists(row:dict):
     "An error for a row without a file or a text, before a million others are looked at"
@@ -813,29 +880,36 @@ def _check_exists(row:dict):
     check_text(row['text'], row['where'], placeholders=True)
     if not os.path.exists(row['files'][0]): raise Fault(f"{row['where']}: {shown(row['files'][0])}", 'missing')
 
+def _file_stamp(file:str) -> str:
+    "Size and time of change; '' for what is no file"
+    try: s = os.stat(file)
+    except OSError: return ''
+    return _stamp(s) if stat.S_ISREG(s.st_mode) else ''
+
 class _ManifestSplit:
     "Which rows of a manifest are in a split: those that say so, or else one recording in ten for the test"
     def __init__(self, split:str, speaker_disjoint:bool, seed:int):
         self.split, self.speaker_disjoint, self.seed = split, speaker_disjoint, seed
-        self.parts, self.groups, self.stamps = set(), {}, {} # stamps: file → size and time of change
+        self.parts, self.stamps = set(), Stamps()
 
-    def group(self, row): return row['speaker'] if self.speaker_disjoint else recording_of(row)
+    def group(self, row): # of the file, as `recording_of` names it: `Names` has followed its links
+        return row['speaker'] if self.speaker_disjoint else _stem(row['files'][0])
 
     def see(self, rows, on_error:str):
         "All rows once"
+        groups, stamp = {}, lru_cache(1_000)(_file_stamp)
         for row in rows:
             if on_error == 'raise' and row['split'] in (None, '', self.split): _check_exists(row)
             if row.get('reason'): continue
-            file = row['files'][0]
-            if file not in self.stamps: self.stamps[file] = _stamp(os.stat(file)) if os.path.isfile(file) else ''
+            self.stamps.add(row['files'][0], stamp(row['files'][0]))
             self.parts.add(row['split'])
-            self.groups[self.group(row)] = True
+            if not row['split']: groups[self.group(row)] = True
         self.by_column = bool(self.parts - {''})
         if self.by_column and self.split not in self.parts:
             there = listed(sorted(self.parts - {''}))
             raise UserError(f'split: no line has split {shown(self.split)!r}; there are {there}')
-        if self.by_column or not self.groups: return
-        self.kept = groups_of_split(self.groups, self.split, self.speaker_disjoint, self.seed)
+        if self.by_column or not groups: return
+        self.kept = groups_of_split(groups, self.split, self.speaker_disjoint, self.seed)
 
     def choose(self, rows): # yields those of the split, what is wrong, and what is in no split
         "The rows for `measured_corpus`"
@@ -858,13 +932,12 @@ def load_manifest(
 ) -> Dataset:
     "Recordings listed in a file, whole or in parts"
     path, names = Path(path), Names(root or Path(path).parent)
-    def lines(): return (_manifest_row(i, r, names, path) for i, r in _manifest_lines(path))
     chosen = _ManifestSplit(split, speaker_disjoint, seed)
-    chosen.see(lines(), on_error)
-    stamps = chosen.stamps | {str(path): _stamp(path.stat())}
-    return measured_corpus(lambda: chosen.choose(lines()), 'manifest', str(path), split, str(names.root), seed,
-                           speaker_disjoint, files=stamps, rate=rate, on_error=on_error, text=text,
-                           placeholders=placeholders)
+    chosen.see(_manifest_rows(path, names), on_error)
+    chosen.stamps.add(str(path), _stamp(path.stat()))
+    def rows(): return chosen.choose(_manifest_rows(path, names))
+    return measured_corpus(rows, 'manifest', str(path), split, str(names.root), seed, speaker_disjoint,
+                           files=chosen.stamps, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
 
 register_corpus('manifest', load_manifest)
 
