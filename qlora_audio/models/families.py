@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'language_code', 'is_classifier',
            'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel', 'to_wave',
-           'FamilyCollator', 'transcribe_batches', 'check_rows', 'greedy', 'tokenizer_of', 'on_model', 'Seq2SeqFamily',
-           'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'learned_part',
-           'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters',
+           'FamilyCollator', 'transcribe_batches', 'check_rows', 'greedy', 'tokenizer_of', 'on_model', 'new_tokens',
+           'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts',
+           'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters',
            'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head', 'ClassificationFamily',
            'OwnFamily']
 
@@ -28,7 +28,7 @@ from ..adapters.modalities import register_family as register_modalities
 from ..sound.audio import load_audio, quiet_bands, resample
 from ..sound.batches import pad_last
 from qlora_audio.models.audio_text import (
-    AudioTextModel, load_checked, row_name, SpeechCollator, token_limit, with_sound,
+    AudioTextModel, limit_told, load_checked, row_name, SpeechCollator, token_limit, unfinished, with_sound,
 )
 
 # %% ../../nbs/4_models/21_families.ipynb #a4ea1a5b
@@ -338,7 +338,7 @@ def transcribe_batches(
     was_training = speech.model.training
     speech.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), limit_told():
             for first in range(0, len(order), batch_size):
                 some = order[first:first + batch_size]
                 own = None if rows is None else [rows[i] for i in some]
@@ -398,6 +398,22 @@ def on_model(
             out[name] = value.to(model.device, dtype) if value.is_floating_point() else value.to(model.device)
     return out
 
+def new_tokens(
+    speech:SpeechModel,
+    limit:int, # of each text
+    prompt:int=0, # tokens in front of it, in what generate gives
+    **inputs, # of the model's generate
+) -> Tensor: # (B, at most limit)
+    "Greedy texts as ids; those without an end are counted by `limit_told`"
+    with greedy(limit) as options:
+        ids = speech.model.generate(**inputs, **options)[:, prompt:]
+    tok = tokenizer_of(speech.processor)
+    own = getattr(speech.model.generation_config, 'eos_token_id', None)
+    ends = {tok.eos_token_id, tok.pad_token_id, *(own if isinstance(own, list) else [own])} - {None}
+    with limit_told() as count:
+        count.update(texts=len(ids), cut=unfinished(ids, ends, limit))
+    return ids
+
 def _decoder_positions(model) -> int:
     config = model.config
     text = config.get_text_config(decoder=True) if hasattr(config, 'get_text_config') else config
@@ -448,9 +464,8 @@ class Seq2SeqFamily(Family):
         if prefix:
             read = torch.tensor(prefix, device=speech.model.device)
             inputs['decoder_input_ids'] = read.expand(len(waves), -1)
-        with greedy(limit) as options:
-            ids = speech.model.generate(**inputs, **options)
-        return tokenizer_of(speech.processor).batch_decode(ids[:, len(prefix):], skip_special_tokens=True)
+        ids = new_tokens(speech, limit, len(prefix), **inputs)
+        return tokenizer_of(speech.processor).batch_decode(ids, skip_special_tokens=True)
 
     def check_row(self, speech, row):
         n = len(self.prefix(speech)) + len(self.labels(speech, row['text']))
@@ -640,9 +655,7 @@ class ChatFamily(Family):
         prompts = [self.texts(speech, row, 'x')[0] for row in rows or [{}] * len(waves)]
         inputs = self.encode(speech, waves, prompts, 'left')
         limit = max_new_tokens or token_limit(waves, speech.sampling_rate)
-        with greedy(limit) as options:
-            ids = speech.model.generate(**inputs, **options)
-        new = ids[:, inputs['input_ids'].shape[1]:]
+        new = new_tokens(speech, limit, inputs['input_ids'].shape[1], **inputs)
         return tokenizer_of(speech.processor).batch_decode(new, skip_special_tokens=True)
 
 # %% ../../nbs/4_models/21_families.ipynb #c56f9cdf
@@ -734,9 +747,7 @@ class VoxtralFamily(ChatFamily):
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         inputs = self.encode(speech, waves, rows or [{}] * len(waves), 'left')
         limit = max_new_tokens or token_limit(waves, speech.sampling_rate)
-        with greedy(limit) as options:
-            ids = speech.model.generate(**inputs, **options)
-        new = ids[:, inputs['input_ids'].shape[1]:]
+        new = new_tokens(speech, limit, inputs['input_ids'].shape[1], **inputs)
         return tokenizer_of(speech.processor).batch_decode(new, skip_special_tokens=True)
 
 register_family(VoxtralFamily('voxtral'))

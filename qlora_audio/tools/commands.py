@@ -27,7 +27,7 @@ from ..sound.audit import audit_data, check_splits, divide
 from ..sound.corpora import column, find_loader, left_out_summary, load_speech, skip_summary
 from ..sound.metrics import error_rates, word_errors
 from ..sound.tables import shown as printable
-from ..models.audio_text import AudioTextModel, row_name
+from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
 from ..models.quantize import audit, NF4Config, prepare_for_training
 from ..models.released import load_model, read_config
@@ -511,12 +511,13 @@ def _hear_all(speech, data, batch_size:int) -> tuple: # rows without sound, text
     durations = durations_of(data)
     order = sorted(range(len(data)), key=lambda i: durations[i])
     rows, heard, seconds = [], [], 0.
-    for first in range(0, len(order), batch_size):
-        batch = [data[i] for i in order[first:first + batch_size]]
-        start = time.perf_counter()
-        heard += transcribe_rows(speech.transcribe, batch, batch_size=batch_size, rows=batch)
-        seconds += time.perf_counter() - start
-        rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
+    with limit_told():
+        for first in range(0, len(order), batch_size):
+            batch = [data[i] for i in order[first:first + batch_size]]
+            start = time.perf_counter()
+            heard += transcribe_rows(speech.transcribe, batch, batch_size=batch_size, rows=batch)
+            seconds += time.perf_counter() - start
+            rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
     return rows, heard, seconds
 
 def run_evaluate(args):
@@ -608,7 +609,8 @@ def run_transcribe(args):
     speech = load(args)
     options = _pieces(args, speech)
     for file in found:
-        segments = list(transcribe_stream(speech, file, **options))
+        with limit_told():
+            segments = list(transcribe_stream(speech, file, **options))
         if not args.out:
             _print_transcript(file, segments, args.format)
             continue
