@@ -48,7 +48,13 @@ class AuditReport:
         return lines + [f'  {shown(before)!r} → {shown(after)!r}' for before, after in self.examples]
 
     def save(self, path:str|Path):
-        "As CSV, or as JSONL if the name ends so"
+        "As CSV, or as JSONL if the name ends so; if the disk is full, nothing is left"
+        try: self._write(path)
+        except OSError as e:
+            Path(path).unlink(missing_ok=True)
+            raise UserError(f'{shown(path)}: it could not be written ({e.strerror}); make room there') from e
+
+    def _write(self, path:str|Path):
         with open(path, 'w', newline='', encoding='utf-8') as f:
             if str(path).endswith('.jsonl'):
                 f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in self.rows)

@@ -447,11 +447,13 @@ def _write_table(ds:Dataset, place:Path):
     "Under another name first, so that a reader never sees half a table"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as f:
-            with pa.ipc.new_stream(f, ds.data.table.schema) as out: out.write_table(ds.data.table)
-        os.replace(f.name, place)
+        with tempfile.TemporaryDirectory(dir=place.parent) as d: # where nothing is left if the disk is full
+            with pa.OSFile(f'{d}/table', 'wb') as f, pa.ipc.new_stream(f, ds.data.table.schema) as out:
+                out.write_table(ds.data.table)
+            os.replace(f'{d}/table', place)
     except OSError as e:
-        logger.warning('%s: the table cannot be kept there (%s); it is made each time', place.parent, e.strerror)
+        why = e.strerror or shown(e)
+        logger.warning('%s: the table cannot be kept there (%s); it is made each time', place.parent, why)
 
 class Stamps:
     "The sum of files and of their sizes and times of change, one after the other: names of a million take 200 MB"

@@ -437,6 +437,22 @@ def _say_error(e:Exception, debug:bool) -> int: # the status
     _say(f'{type(e).__name__}: {one_line(e)[:200]}; this was not foreseen{advice}')
     return 1
 
+def _flush():
+    "What was printed is written, as long as an error can still be told"
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        _stop_writing()
+        raise UserError(f'standard output: it could not be written ({e.strerror})') from e
+
+def _stop_writing() -> int: # the status, as of a process that SIGPIPE ended
+    "Nobody reads the output: what is left of it goes nowhere, so that Python does not complain at its end"
+    with contextlib.suppress(OSError, ValueError): # no real file, as in a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
 def main(
     argv:list[str]|None=None, # the command line; the process's own if None
 ) -> int: # 0 if it did what was asked, 2 if the request was wrong, 1 for a fault in this program, 130 after Ctrl-C
@@ -445,10 +461,15 @@ def main(
     debug = '--debug' in argv or bool(os.environ.get('QLORA_AUDIO_DEBUG'))
     with _Signals() as signals, _plain_output():
         try:
-            run_command(parse(argv))
+            try:
+                run_command(parse(argv))
+            finally:
+                _flush()
         except KeyboardInterrupt as e:
             _say(str(e) or 'stopped')
             return 130
+        except BrokenPipeError: # who read it has enough, as head has
+            return _stop_writing()
         except Exception as e:
             if signals.stopped: # an import that was interrupted raises what it likes
                 _say('stopped')

@@ -37,7 +37,7 @@ from ..training.trainer import memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal # what they save beside an adapter can be loaded then
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
-from .export import adapter_card, export_model
+from .export import adapter_card, export_model, new_place
 from .plan import plan
 
 # %% ../../nbs/7_tools/41_commands.ipynb #a5d43b3c
@@ -492,7 +492,7 @@ def _write_transcripts(out, rows, heard):
         lines.append(dict(
             reference=row['text'], hypothesis=hypothesis, errors=word_errors(row['text'], hypothesis),
             words=len(row['text'].split()), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
-    out.write_text(''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines), encoding='utf-8')
+    write_whole(out, ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
 
 def _print_classes(rates, speed):
     "The line of `evaluate` for a classifier"
@@ -615,8 +615,7 @@ def run_transcribe(args):
             _print_transcript(file, segments, args.format)
             continue
         places[file].parent.mkdir(parents=True, exist_ok=True)
-        with open(places[file], 'x', encoding='utf-8') as f:
-            f.write(FORMATS[args.format](segments))
+        write_whole(places[file], FORMATS[args.format](segments))
         _print_now(f'{printable(file)} → {printable(places[file])}')
 
 # %% ../../nbs/7_tools/41_commands.ipynb #c9ce45c3
@@ -628,9 +627,10 @@ def run_merge(args):
     model = merge_adapter(speech.model, args.into, base=original)
     if args.into != 'nf4':
         model = model.to(torch.bfloat16)
-    model.save_pretrained(out)
-    if hasattr(speech.processor, 'save_pretrained'):
-        speech.processor.save_pretrained(out)
+    with new_place(out) as place:
+        model.save_pretrained(place/'out')
+        if hasattr(speech.processor, 'save_pretrained'):
+            speech.processor.save_pretrained(place/'out')
     print(model.merge_report)
     print(f'merged model in {out}')
 
@@ -734,6 +734,7 @@ def run_from_parts(args):
                         f'{args.decoder} its tokenizer')
     model.processor.before = args.before
     model.processor.after = args.after
-    model.save_pretrained(out)
+    with new_place(out) as place:
+        model.save_pretrained(place/'out')
     parts = '  '.join(f"{part} {row['parameters']:,}" for part, row in modality_table(model).items())
     print(f'{parts}; model in {out}, for --base; train it with --train-fusion')
