@@ -295,6 +295,7 @@ def _segments(speech, ids, starts, parts, seconds) -> list[dict]:
 class WhisperFamily(Family):
     "OpenAI's Whisper and models of its architecture"
     model_types = ('whisper',)
+    not_told = ('question', 'system')
     auto_class = 'WhisperForConditionalGeneration'
     def load(self, folder, settings, **options):
         return load_checked(WhisperForConditionalGeneration.from_pretrained, folder, **options)

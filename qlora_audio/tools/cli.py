@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['DATA_HELP', 'BASE_SECONDS', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS', 'GPU_PARTS', 'FUSIONS', 'COMMANDS', 'ENGINES',
-           'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse', 'is_request',
-           'printable', 'one_line', 'run_command', 'main']
+           'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse', 'is_memory',
+           'is_request', 'printable', 'one_line', 'run_command', 'main']
 
 # %% ../../nbs/7_tools/40_cli.ipynb #bfb17e03
-import argparse, contextlib, difflib, errno, importlib, logging, os, signal, sys, threading, traceback, warnings
+import argparse, contextlib, difflib, errno, importlib, logging, os, re, signal, sys, threading, traceback, warnings
 from pathlib import Path
 import yaml
 from .. import __version__
@@ -349,11 +349,17 @@ def parse(argv:list[str]|None=None) -> argparse.Namespace:
     return args
 
 # %% ../../nbs/7_tools/40_cli.ipynb #a184b4b2
+def is_memory(e:BaseException) -> bool:
+    "Whether what was asked for is more than this machine can hold"
+    said = str(e)
+    on_cpu = isinstance(e, RuntimeError) and ("can't allocate memory" in said or 'not enough memory' in said)
+    return isinstance(e, MemoryError) or on_cpu or type(e).__name__ == 'OutOfMemoryError'
+
 def is_request(e:BaseException) -> bool:
     "Whether an exception is about what was asked"
     if isinstance(e, OSError):
         return bool(e.errno and e.filename) or e.errno in _DISK
-    return isinstance(e, (UserError, UnicodeError)) or type(e).__name__ == 'SafetensorError'
+    return isinstance(e, (UserError, UnicodeError)) or is_memory(e) or type(e).__name__ == 'SafetensorError'
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM)
 
@@ -366,6 +372,10 @@ def one_line(e:BaseException) -> str:
     "The message without line breaks"
     if isinstance(e, OSError) and e.errno and e.filename:
         return printable(f'{e.filename}: {e.strerror}')
+    if is_memory(e):
+        asked = re.search(r'allocate ([\d.]+ ?\w+)', str(e))
+        more = f' ({asked[1]} more were asked for)' if asked else ''
+        return f'out of memory{more}; give less: a smaller batch, rank or model, shorter recordings'
     if 'weights_only' in str(e): # torch would have the pickle run
         return 'a file is a pickle that could run code, or is damaged; it is not read'
     return printable(str(e)) or type(e).__name__
