@@ -300,7 +300,7 @@ def list_files(
 # %% ../../nbs/3_sound/13_corpora.ipynb #04414099
 def _in_nfc(name:str) -> str: return unicodedata.normalize('NFC', name)
 
-def _folder_names(place:str) -> tuple[dict,dict]: # name → whether it is a link; NFC of a name, where that is another → name
+def _folder_names(place:str) -> tuple[dict,dict]: # name → whether it is a link; NFC → name, where the two differ
     "What lies in a folder; nothing if there is none"
     if not os.path.isdir(place): return {}, {}
     with os.scandir(place) as entries: links = {e.name: e.is_symlink() for e in entries}
@@ -354,16 +354,18 @@ class Names:
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #e3c121ee
 def _riff_truncated(head:bytes, size:int) -> bool:
-    "Whether a WAV file of `size` bytes is shorter than its data chunk; a length of 0 or 2^32 - 1 is not known yet"
+    "Whether a WAV file of `size` bytes is shorter than its data chunk; 0 and 2^31 or more are no lengths"
     at = 12 # chunks of 8 + length bytes, padded to an even number
     while at + 8 <= len(head) and head[at:at + 4] != b'data':
         length = int.from_bytes(head[at + 4:at + 8], 'little')
         at += 8 + length + length % 2
     stated = int.from_bytes(head[at + 4:at + 8], 'little')
-    return at + 8 <= len(head) and stated not in (0, 2**32 - 1) and at + 8 + stated > size
+    known = 0 < stated < 0x7ffff000 # a program that writes to a pipe does not know the length, and writes one of these
+    return at + 8 <= len(head) and known and at + 8 + stated > size
 
 def is_truncated(
     path:str|Path,
+    head_only:bool=False, # look at the head of WAV files, and at no others
 ) -> bool:
     "Whether a WAV, FLAC, MP3 or OGG file ends before it says so"
     size = os.path.getsize(path)
@@ -372,6 +374,7 @@ def is_truncated(
         f.seek(max(0, size - 66_000)) # an OGG page has at most 65,307 bytes
         tail = f.read()
     if head[:4] == b'RIFF': return _riff_truncated(head, size)
+    if head_only: return False
     if head[:4] == b'OggS': # bit 2 of a page's sixth byte: the last page
         last = tail.rfind(b'OggS')
         return last < 0 or last + 5 >= len(tail) or not tail[last + 5] & 4
@@ -510,10 +513,16 @@ def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
         raise Fault(file, 'no such part', f'{start:g} to {"the end" if end is None else f"{end:g}"} of {whole:.2f} s')
     return dict(duration=duration)
 
+def _whole_seconds(file:str) -> float:
+    "The length of a recording from its header; a `Fault` where it can be seen at once that its end is missing"
+    seconds = sound_seconds(file)
+    if is_truncated(file, head_only=True): raise Fault(file, 'truncated', advice='copy or download it again')
+    return seconds
+
 class _Measured:
     "Lengths and faults of files; those of the last thousand are kept, for rows that are parts of one recording"
     def __init__(self):
-        self.seconds, self.check = lru_cache(1_000)(sound_seconds), lru_cache(1_000)(_check_file)
+        self.seconds, self.check = lru_cache(1_000)(_whole_seconds), lru_cache(1_000)(_check_file)
 
 _USUAL = dict.fromkeys(_TYPES) | dict(starts=[0.], ends=[None], reason='', unused=False)
 _NOT_KEPT = ('where', 'problem', 'set', 'split') # of a row, in the table
@@ -557,7 +566,7 @@ def _values(strings) -> list[str]:
     "A column with few different values: equal ones are one object"
     return list(map(sys.intern, strings.to_pylist()))
 
-def _parted(table:pa.Table, on_error:str) -> tuple: # skipped and unused, lists of (id, reason); the numbers of the others
+def _parted(table:pa.Table, on_error:str) -> tuple: # skipped, unused: lists of (id, reason); numbers of the others
     "What is left out of the rows"
     wrong, unused = pc.not_equal(table['reason'], ''), table['unused']
     lists = []
