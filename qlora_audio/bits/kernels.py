@@ -343,7 +343,7 @@ def compile_c(
     "Compile `source` for this processor, or find the library that was made from it before"
     compilers = os.environ.get('CC'), *compilers
     try: return _compiled_in(cache_folder(), source, compilers)
-    except OSError: return _compiled_in(_temporary_folder(), source, compilers) # the disk is full, or may not be written
+    except OSError: return _compiled_in(_temporary_folder(), source, compilers) # full, or may not be written
 
 # %% ../../nbs/8_speed/44_kernels.ipynb #cf1ce9a8
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}

@@ -55,6 +55,15 @@ class SpeechSettings:
         if self.labels is not None and len(set(self.labels)) < max(2, len(self.labels)):
             raise UserError(f'labels: {self.labels}; give two classes or more, each once')
 
+def _check_told(speech):
+    "Where a model transcribes whatever it is told: an error if it was to translate, else a warning"
+    if 'task' in speech.family.not_told and speech.settings.task == 'translate':
+        raise UserError("task: this model transcribes only; use 'transcribe'")
+    for name in speech.family.not_told:
+        if name != 'task' and getattr(speech.settings, name) is not None:
+            kind = speech.model.config.model_type
+            warnings.warn(f'{name}: a model of the type {kind} cannot be told; it is not used', stacklevel=4)
+
 # %% ../../nbs/4_models/21_families.ipynb #52eb31b1
 def language_code(
     language:str, # 'cs', 'czech' or 'Czech'
@@ -218,15 +227,6 @@ def family_of(
     raise UserError(f'base: a model of the type {model_type!r} is not known here{hint}; {how}')
 
 # %% ../../nbs/4_models/21_families.ipynb #cc20f5c6
-def _check_told(speech):
-    "Where a model transcribes whatever it is told: an error if it was to translate, else a warning"
-    if 'task' in speech.family.not_told and speech.settings.task == 'translate':
-        raise UserError("task: this model transcribes only; use 'transcribe'")
-    for name in speech.family.not_told:
-        if name != 'task' and getattr(speech.settings, name) is not None:
-            kind = speech.model.config.model_type
-            warnings.warn(f'{name}: a model of the type {kind} cannot be told; it is not used', stacklevel=4)
-
 class SpeechModel:
     "A released model, its processor and its family"
     def __init__(self,
