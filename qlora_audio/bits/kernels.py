@@ -296,6 +296,11 @@ def cache_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK): return folder
     except (OSError, RuntimeError): pass
+    return _temporary_folder()
+
+@functools.cache
+def _temporary_folder() -> Path:
+    "Taken away when the process ends"
     folder = tempfile.mkdtemp(prefix='qlora_audio-')
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -316,22 +321,29 @@ def _compiled(compiler, extra, source, library) -> bool: # whether it could be m
         c.write_text(source)
         done = subprocess.run([compiler, *FLAGS, *extra, str(c), '-o', str(made)], capture_output=True)
         if done.returncode == 0: os.replace(made, library)
+        else: c.write_bytes(bytes(1 << 20)) # OSError if that is so because the disk is full
     return done.returncode == 0
+
+def _compiled_in(folder:Path, source:str, compilers:tuple) -> Path|None:
+    "The library by the first compiler that can make it, or that was made before; OSError if it cannot be written"
+    for compiler in compilers:
+        if not compiler or not shutil.which(compiler): continue
+        version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
+        for extra in _EXTRAS:
+            parts = [source, compiler, version, *FLAGS, *extra, _processor()]
+            name = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
+            library = folder/f'nf4-{name}.so'
+            if library.is_file() or _compiled(compiler, extra, source, library): return library
+    return None
 
 def compile_c(
     source:str, # C
     compilers:tuple=('cc', 'gcc', 'clang'), # tried in this order, after `$CC`
 ) -> Path|None: # the shared library; None if no compiler could make it
     "Compile `source` for this processor, or find the library that was made from it before"
-    for compiler in (os.environ.get('CC'), *compilers):
-        if not compiler or not shutil.which(compiler): continue
-        version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
-        for extra in _EXTRAS:
-            parts = [source, compiler, version, *FLAGS, *extra, _processor()]
-            name = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
-            library = cache_folder()/f'nf4-{name}.so'
-            if library.is_file() or _compiled(compiler, extra, source, library): return library
-    return None
+    compilers = os.environ.get('CC'), *compilers
+    try: return _compiled_in(cache_folder(), source, compilers)
+    except OSError: return _compiled_in(_temporary_folder(), source, compilers) # full, or may not be written
 
 # %% ../../nbs/8_speed/44_kernels.ipynb #cf1ce9a8
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}

@@ -6,11 +6,13 @@
 __all__ = ['PROCESSOR_FILE', 'HOOK_POINTS', 'GREEDY', 'FLOATS', 'GENERATION', 'as_wave', 'with_sound', 'row_name', 'text_ids',
            'ProcessorFiles', 'AudioTextProcessor', 'word_ids', 'SpeechCollator', 'AudioTextConfig', 'put_audio',
            'HookHandle', 'Hooks', 'HasHooks', 'float_dtype', 'drop_tokens', 'HearsSound', 'prompt_batch', 'AsksDecoder',
-           'token_limit', 'WritesWords', 'load_checked', 'load_part', 'part_config', 'bundled_processor',
-           'check_decoder', 'JoinsParts', 'AudioTextModel', 'AudioTextForClassification', 'PairCollator']
+           'token_limit', 'unfinished', 'limit_told', 'WritesWords', 'load_checked', 'load_part', 'part_config',
+           'bundled_processor', 'check_decoder', 'JoinsParts', 'AudioTextModel', 'AudioTextForClassification',
+           'PairCollator']
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #0ccc0b95
-import copy, json, math, warnings, zlib
+import contextlib, copy, json, math, warnings, zlib
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 import numpy as np
@@ -546,20 +548,35 @@ def _room(model, prompt:int, wanted:int) -> int:
     positions = getattr(model.config.text_config, 'max_position_embeddings', None) or 1 << 40
     return max(1, min(wanted, positions - prompt))
 
-def _unfinished(
+def unfinished(
     ids:Tensor, # (B, new tokens)
-    end:int, # the end token
+    ends:set, # end tokens, and what fills up behind one
     limit:int, # new tokens at most
 ) -> int:
     "How many of the texts have no end"
-    return int((ids != end).all(1).sum()) if ids.shape[1] >= limit else 0
+    if ids.shape[1] < limit: return 0
+    return int((~torch.isin(ids[:, :limit], torch.tensor(sorted(ends), device=ids.device))).all(1).sum())
 
-def _warn_unfinished(cut:int, total:int):
-    "One warning for all texts of a call"
-    if cut: warnings.warn(f'max_new_tokens: {cut} of {total} texts reached the limit of tokens and may go on; '
-                          'give more, or shorter recordings', stacklevel=3)
+_counts = [] # one for each call that is going on; all are that of the first
+
+@contextlib.contextmanager
+def limit_told(): # a Counter of texts, and of those of them without an end (cut)
+    "When the outermost of these blocks is done, one warning says how many of its texts reached the limit of tokens"
+    count = _counts[0] if _counts else Counter()
+    _counts.append(count)
+    try: yield count
+    finally: _counts.pop()
+    if count['cut'] and not _counts:
+        warnings.warn(f"max_new_tokens: {count['cut']:,} of {count['texts']:,} texts reached the limit of tokens and "
+                      'may go on; give more, or shorter recordings', stacklevel=4)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #6cc0e4fa
+@contextlib.contextmanager
+def _set_back(model:nn.Module, training:bool):
+    "Afterwards the model is in training mode again, if it was"
+    try: yield
+    finally: model.train(training)
+
 class WritesWords:
     "An `AudioTextModel` that writes: `generate` for batches of features, `transcribe` for files and waveforms"
     @torch.no_grad()
@@ -589,19 +606,17 @@ class WritesWords:
             raise UserError('transcribe: the model has no processor; set model.processor = AudioTextProcessor(…)')
         many, was_training, tok = isinstance(audio, (list, tuple)), self.training, self.processor.tokenizer
         ends = dict(pad_token_id=tok.pad_token_id, eos_token_id=tok.eos_token_id)
-        sounds, texts, cut = audio if many else [audio], [], 0
+        sounds, texts = audio if many else [audio], []
         self.eval()
-        try:
+        with limit_told() as count, _set_back(self, was_training):
             for i in range(0, len(sounds), batch_size):
                 waves = [self.processor.wave(a) for a in sounds[i:i+batch_size]]
                 batch = prompt_batch(waves, self, self.processor, before, after)
                 wanted = max_new_tokens or token_limit(waves, self.processor.sampling_rate)
                 limit = _room(self, batch['input_ids'].shape[1], wanted)
                 ids = self.generate(**batch, max_new_tokens=limit, **GREEDY | ends | kwargs)
-                cut += _unfinished(ids, tok.eos_token_id, limit)
+                count.update(texts=len(ids), cut=unfinished(ids, {tok.eos_token_id}, limit))
                 texts += tok.batch_decode(ids, skip_special_tokens=True)
-        finally: self.train(was_training)
-        _warn_unfinished(cut, len(sounds))
         return [t.strip() for t in texts] if many else texts[0].strip()
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #6aaf3b52

@@ -20,7 +20,7 @@ from ..sound.batches import pad_last
 from .audio_text import load_checked
 from .encoders import encode_whisper
 from qlora_audio.models.families import (
-    Family, greedy, language_code, on_model, register_family, token_limit,
+    Family, language_code, new_tokens, on_model, register_family, token_limit,
 )
 
 # %% ../../nbs/4_models/22_whisper.ipynb #7b120a06
@@ -264,10 +264,9 @@ def write_with_times(
     model, tok = speech.model, speech.processor.tokenizer
     heard = model.get_encoder()(**on_model(dict(input_features=_features(speech, waves)), model))
     times = not adapted_layers(model)
-    with greedy(_longest_text(speech, waves, max_new_tokens)) as options:
-        written = model.generate(
-            encoder_outputs=BaseModelOutput(heard.last_hidden_state), force_unique_generate_call=True,
-            return_timestamps=times, **options, **_told(speech))
+    written = new_tokens(
+        speech, _longest_text(speech, waves, max_new_tokens), return_timestamps=times, **_told(speech),
+        encoder_outputs=BaseModelOutput(heard.last_hidden_state), force_unique_generate_call=True)
     end = tok.eos_token_id
     first_time = model.generation_config.no_timestamps_token_id + 1
     words = [[i for i in ids if i < end] for ids in written.tolist()]
@@ -296,6 +295,7 @@ def _segments(speech, ids, starts, parts, seconds) -> list[dict]:
 class WhisperFamily(Family):
     "OpenAI's Whisper and models of its architecture"
     model_types = ('whisper',)
+    not_told = ('question', 'system')
     auto_class = 'WhisperForConditionalGeneration'
     def load(self, folder, settings, **options):
         return load_checked(WhisperForConditionalGeneration.from_pretrained, folder, **options)
@@ -319,8 +319,7 @@ class WhisperFamily(Family):
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         made = on_model(dict(input_features=_features(speech, waves)), speech.model)
         made['attention_mask'] = torch.ones_like(made['input_features'][:, 0], dtype=torch.long)
-        with greedy(_longest_text(speech, waves, max_new_tokens)) as options:
-            ids = speech.model.generate(**made, **options, **_told(speech))
+        ids = new_tokens(speech, _longest_text(speech, waves, max_new_tokens), **made, **_told(speech))
         return speech.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     def write_timed(self, speech, waves, max_new_tokens=None) -> list: # of segments, for each recording

@@ -7,7 +7,7 @@ __all__ = ['SUFFIXES', 'OTHER_SUFFIXES', 'logger', 'EXTRACTORS', 'open_sound', '
            'quiet_bands', 'make_feature_extractor', 'log_mel', 'feature_length', 'extract_features']
 
 # %% ../../nbs/3_sound/11_audio.ipynb #4d440dae
-import contextlib, io, logging, math, os, warnings
+import contextlib, io, logging, math, os, stat, warnings
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
@@ -61,6 +61,18 @@ def _first_bytes(source) -> bytes:
         return source.read(64)
     with open(source, 'rb') as f: return f.read(64)
 
+def _check_on_disk(path, name):
+    "A `Fault` for a path that is no file, or may not be read"
+    try: mode = os.stat(path).st_mode
+    except (OSError, ValueError) as e:
+        if isinstance(e, PermissionError): raise _forbidden(name) from None
+        raise Fault(name, 'no such audio file', advice='look at the path') from None
+    if not stat.S_ISREG(mode): raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
+    if not os.access(path, os.R_OK): raise _forbidden(name)
+
+def _forbidden(name) -> Fault:
+    return Fault(name, 'no permission to read it', advice='change its permissions, or those of its folder')
+
 def open_sound(
     source, # a path, or a file object
     name=None, # for errors; the path if None
@@ -68,9 +80,7 @@ def open_sound(
     "A recording opened for decoding; an error that names it if it is none"
     name = source if name is None else name
     is_path = not hasattr(source, 'seek')
-    if is_path and not Path(source).exists(): raise Fault(name, 'no such audio file', advice='look at the path')
-    if is_path and not Path(source).is_file():
-        raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
+    if is_path: _check_on_disk(source, name)
     place = os.fsencode(source) if is_path and os.name == 'posix' else source # a name may be any bytes
     try: f = soundfile.SoundFile(place)
     except (soundfile.LibsndfileError, MemoryError, OverflowError) as e:

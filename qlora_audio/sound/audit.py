@@ -9,6 +9,7 @@ __all__ = ['AuditReport', 'audit_data', 'check_splits', 'divide']
 import csv, hashlib, inspect, json, random
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from datasets import Dataset
 from ..errors import UserError
@@ -47,7 +48,13 @@ class AuditReport:
         return lines + [f'  {shown(before)!r} → {shown(after)!r}' for before, after in self.examples]
 
     def save(self, path:str|Path):
-        "As CSV, or as JSONL if the name ends so"
+        "As CSV, or as JSONL if the name ends so; if the disk is full, nothing is left"
+        try: self._write(path)
+        except OSError as e:
+            Path(path).unlink(missing_ok=True)
+            raise UserError(f'{shown(path)}: it could not be written ({e.strerror}); make room there') from e
+
+    def _write(self, path:str|Path):
         with open(path, 'w', newline='', encoding='utf-8') as f:
             if str(path).endswith('.jsonl'):
                 f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in self.rows)
@@ -59,24 +66,28 @@ class AuditReport:
 # %% ../../nbs/3_sound/14_audit.ipynb #95c6b525
 def _reason(
     ds:Dataset,
-    raw:Dataset, # the same without decoding
-    i:int,
+    row:dict, # without decoding
+    i:int, # its number
 ) -> str: # '' if nothing is
     "What is wrong with a row"
-    row = raw[i]
     known = ds.reasons[i] if getattr(ds, 'reasons', []) else ''
     if known not in ('', 'missing', 'undecodable'): return known # those two are told more exactly
     try: return check_row(row if 'files' in row else ds[i])
     except (ValueError, OSError): return 'undecodable'
 
-def _sound_hash(row:dict) -> str:
-    "The bytes of a recording that is one whole file; '' for others"
+def _rows(raw:Dataset): # yields dicts
+    "One after the other, read by the thousand"
+    for batch in raw.iter(1_000):
+        for values in zip(*batch.values()): yield dict(zip(batch, values))
+
+def _sound_hash(row:dict) -> bytes:
+    "Of a recording that is one whole file; nothing for others"
     files = row.get('files') or []
-    if len(files) != 1 or row['ends'][0] is not None or row['starts'][0]: return ''
+    if len(files) != 1 or row['ends'][0] is not None or row['starts'][0]: return b''
     digest = hashlib.sha256()
     with open(files[0], 'rb') as f:
         while block := f.read(2**20): digest.update(block)
-    return digest.hexdigest()
+    return digest.digest()
 
 def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options, the form that was asked for
     "A spec whose texts come as they are written, where its loader can do that"
@@ -98,7 +109,8 @@ def _add_changes(report:AuditReport, texts:list[str]):
         for kind in kinds: firsts.setdefault(kind, text)
     rare = sorted(firsts, key=lambda kind: report.changes[kind])
     chosen = list(dict.fromkeys(firsts[kind] for kind in rare))
-    chosen += [t for t in dict.fromkeys(texts) if t not in chosen and text_changes(t)] if len(chosen) < 3 else []
+    others = (t for t in dict.fromkeys(texts) if t not in chosen and text_changes(t))
+    chosen += list(islice(others, max(0, 3 - len(chosen))))
     report.examples = [(text, normalize_text(text)) for text in chosen[:3]]
 
 def audit_data(
@@ -113,13 +125,12 @@ def audit_data(
         data = load_speech(spec, split, **options | dict(on_error='keep'))
     raw, names, sounds, texts = data.with_format(None), set(), set(), []
     report = AuditReport(len(raw), unused=list(getattr(data, 'unused', [])))
-    for i in range(len(raw)):
-        row = raw[i]
+    for i, row in enumerate(_rows(raw)):
         name = str(row.get('id') or i)
-        reason = _reason(data, raw, i)
+        reason = _reason(data, row, i)
         if not reason and form == 'normalized' and not normalize_text(row['text']): reason = 'no text'
         if not reason and name in names: reason = 'duplicate id'
-        sound = '' if reason else _sound_hash(row)
+        sound = b'' if reason else _sound_hash(row)
         if sound in sounds: reason = 'same sound as another recording'
         names.add(name)
         if sound: sounds.add(sound)

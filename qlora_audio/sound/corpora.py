@@ -6,13 +6,13 @@
 __all__ = ['LOADERS', 'ENTRY_POINTS', 'MORE', 'logger', 'DIGITS', 'HUB_COLUMNS', 'parse_spec', 'register_corpus', 'find_loader',
            'decode_files', 'as_speech', 'column', 'hold_out', 'sound_seconds', 'left_out_summary', 'skip_summary',
            'with_left_out', 'parse_range', 'load_fsdd', 'resolve_inside', 'list_files', 'Names', 'is_truncated',
-           'check_row', 'cache_folder', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
+           'check_row', 'cache_folder', 'Stamps', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
            'groups_of_split', 'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech', 'load_commonvoice',
            'load_ljspeech', 'read_manifest', 'load_manifest', 'load_nemo', 'load_kaldi', 'load_lhotse', 'load_chat',
            'load_audiofolder', 'decode_sources', 'load_hub', 'load_speech']
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #9fa283d3
-import base64, hashlib, inspect, io, itertools, json, logging, math, os, random, re, tempfile, unicodedata
+import base64, hashlib, inspect, io, itertools, json, logging, math, os, random, re, stat, sys, tempfile, unicodedata
 from collections import Counter
 from functools import lru_cache
 from importlib import import_module
@@ -306,6 +306,20 @@ def list_files(
     return {name: found[name] for name in sorted(found)}
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #04414099
+def _in_nfc(name:str) -> str: return unicodedata.normalize('NFC', name)
+
+def _folder_names(place:str) -> tuple[dict,dict]: # name → whether it is a link; NFC → name, where the two differ
+    "What lies in a folder; nothing if there is none"
+    if not os.path.isdir(place): return {}, {}
+    with os.scandir(place) as entries: links = {e.name: e.is_symlink() for e in entries}
+    return links, {_in_nfc(n): n for n in links if not unicodedata.is_normalized('NFC', n)}
+
+def _spelled(name:str, links:dict, forms:dict) -> str: # what `_folder_names` gives
+    "A name as the disk has it"
+    if name in links: return name
+    nfc = _in_nfc(name)
+    return nfc if nfc in links else forms.get(nfc, name)
+
 class Names:
     "The files under a folder, found by their path whatever the form of its accented letters"
     def __init__(self,
@@ -314,23 +328,29 @@ class Names:
     ):
         self.root = Path(root).resolve()
         self.advice = advice
-        self.folders = {} # folder → its resolved path, its names, and NFC of a name → name
+        self.folders = {} # folder → its resolved path and what `_folder_names` says of it; or its `Fault`
 
     def _inside(self, path:str) -> Path: return resolve_inside(self.root, path, self.advice)
 
-    def _listed(self, folder:str) -> tuple[str,set,dict]:
+    def _look(self, folder:str): # → as in self.folders
+        try: place = str(self._inside(folder if (self.root/folder).is_dir() else self._folder(folder)))
+        except Fault as e: return e
+        return place, *_folder_names(place)
+
+    def _listed(self, folder:str): # → as in self.folders
         if folder not in self.folders:
-            place = str(self._inside(folder if (self.root/folder).is_dir() else self._folder(folder)))
-            names = set(os.listdir(place)) if os.path.isdir(place) else set()
-            self.folders[folder] = place, names, {unicodedata.normalize('NFC', n): n for n in names}
+            if len(self.folders) > 20_000: self.folders.clear() # a table may name a million that are not there
+            self.folders[folder] = self._look(folder)
         return self.folders[folder]
 
     def _folder(self, folder:str) -> str:
         "A folder that is not there as it is written: each of its parts by either form"
         above, name = os.path.split(folder)
         if not name: return folder
-        place, _, forms = self._listed(above)
-        return os.path.join(place, forms.get(unicodedata.normalize('NFC', name), name))
+        found = self._listed(above)
+        if isinstance(found, Fault): raise found
+        place, links, forms = found
+        return os.path.join(place, _spelled(name, links, forms))
 
     def find(self, path:str|Path) -> str:
         "Its absolute path, existing or not; a `Fault` if it leaves the folder"
@@ -339,25 +359,30 @@ class Names:
         asked = path
         if os.path.isabs(path): path = os.path.relpath(path, self.root)
         folder, name = os.path.split(path)
-        try: place, names, forms = self._listed(folder)
-        except Fault:
+        found = self.folders.get(folder) or self._listed(folder)
+        if isinstance(found, Fault):
             self._inside(asked) # names the whole path
-            raise
-        file = os.path.join(place, name if name in names else forms.get(unicodedata.normalize('NFC', name), name))
-        return str(self._inside(file)) if name in ('', '.', '..') or os.path.islink(file) else file
+            raise Fault(asked, found.reason, found.detail, found.advice)
+        place, links, forms = found
+        name = _spelled(name, links, forms)
+        file = os.path.join(place, name)
+        if links.get(name) or name in ('', '.', '..'): file = str(self._inside(file))
+        return file
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #e3c121ee
 def _riff_truncated(head:bytes, size:int) -> bool:
-    "Whether a WAV file of `size` bytes is shorter than its data chunk; a length of 0 or 2^32 - 1 is not known yet"
+    "Whether a WAV file of `size` bytes is shorter than its data chunk; 0 and 2^31 or more are no lengths"
     at = 12 # chunks of 8 + length bytes, padded to an even number
     while at + 8 <= len(head) and head[at:at + 4] != b'data':
         length = int.from_bytes(head[at + 4:at + 8], 'little')
         at += 8 + length + length % 2
     stated = int.from_bytes(head[at + 4:at + 8], 'little')
-    return at + 8 <= len(head) and stated not in (0, 2**32 - 1) and at + 8 + stated > size
+    known = 0 < stated < 0x7ffff000 # a program that writes to a pipe does not know the length, and writes one of these
+    return at + 8 <= len(head) and known and at + 8 + stated > size
 
 def is_truncated(
     path:str|Path,
+    head_only:bool=False, # look at the head of WAV files, and at no others
 ) -> bool:
     "Whether a WAV, FLAC, MP3 or OGG file ends before it says so"
     size = os.path.getsize(path)
@@ -366,6 +391,7 @@ def is_truncated(
         f.seek(max(0, size - 66_000)) # an OGG page has at most 65,307 bytes
         tail = f.read()
     if head[:4] == b'RIFF': return _riff_truncated(head, size)
+    if head_only: return False
     if head[:4] == b'OggS': # bit 2 of a page's sixth byte: the last page
         last = tail.rfind(b'OggS')
         return last < 0 or last + 5 >= len(tail) or not tail[last + 5] & 4
@@ -378,12 +404,12 @@ def is_truncated(
 _SAID = {'no such audio file': 'missing', 'not audio that can be read': 'undecodable'} # shorter
 _SAID |= {'the recording is empty': 'empty', 'the recording holds NaN or infinite samples': 'NaN'}
 
-def _check_files(files:list[str]):
-    "A `Fault` if there is something wrong with the files of a row"
-    for file in files:
-        if os.path.isfile(file) and not os.path.getsize(file): raise Fault(file, 'empty file')
-        open_sound(file).close()
-        if is_truncated(file): raise Fault(file, 'truncated')
+def _check_file(file:str) -> int: # Hz
+    "A `Fault` if there is something wrong with a file as a whole"
+    if os.path.isfile(file) and not os.path.getsize(file): raise Fault(file, 'empty file')
+    with open_sound(file) as f: rate = f.samplerate
+    if is_truncated(file): raise Fault(file, 'truncated')
+    return rate
 
 def _wave_fault(wave:np.ndarray, silence:float) -> str:
     "What is wrong with a waveform, or ''"
@@ -395,14 +421,15 @@ def _wave_fault(wave:np.ndarray, silence:float) -> str:
 
 def check_row(
     row:dict, # text, duration, and the files of decode_files; or its audio
-    rate:int=8_000, # Hz to read at
+    rate:int|None=None, # Hz to read at; the recording's own if None
     max_chars_per_second:float=40., # more words than can be said
     silence:float=1e-4, # a peak below this, of 1, is silence
+    check_file=_check_file, # file → Hz, or a `Fault`
 ) -> str: # the reason, or ''
     "The first thing that is wrong with a recording or its words"
     try:
-        _check_files(row.get('files') or ())
-        audio = row.get('audio') or decode_files({k: [v] for k, v in row.items()}, rate)[0]
+        rates = [check_file(file) for file in row.get('files') or ()]
+        audio = row.get('audio') or decode_files({k: [v] for k, v in row.items()}, rate or rates[0])[0]
         wave = np.asarray(audio['array'])
         if reason := _wave_fault(wave, silence): return reason
         text = check_text(row['text'], placeholders=True)
@@ -442,21 +469,33 @@ def _write_table(ds:Dataset, place:Path):
     "Under another name first, so that a reader never sees half a table"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as f:
-            with pa.ipc.new_stream(f, ds.data.table.schema) as out: out.write_table(ds.data.table)
-        os.replace(f.name, place)
+        with tempfile.TemporaryDirectory(dir=place.parent) as d: # where nothing is left if the disk is full
+            with pa.OSFile(f'{d}/table', 'wb') as f, pa.ipc.new_stream(f, ds.data.table.schema) as out:
+                out.write_table(ds.data.table)
+            os.replace(f'{d}/table', place)
     except OSError as e:
-        logger.warning('%s: the table cannot be kept there (%s); it is made each time', place.parent, e.strerror)
+        why = e.strerror or shown(e)
+        logger.warning('%s: the table cannot be kept there (%s); it is made each time', place.parent, why)
+
+class Stamps:
+    "The sum of files and of their sizes and times of change, one after the other: names of a million take 200 MB"
+    def __init__(self, files=()): # from list_files
+        self.n, self.digest = 0, hashlib.sha256()
+        for file in files: self.add(file, files[file])
+
+    def add(self, file:str, stamp:str):
+        self.n += 1
+        self.digest.update(f'{file}\0{stamp}\0'.encode(errors='surrogatepass'))
 
 def _cached_table(
     make, # () → rows
     *key, # all that the rows depend on, for JSON
-    files:dict, # and these, from list_files
+    files:dict|Stamps, # and these, from list_files
 ) -> Dataset: # the rows, from the cache if they are there
     "The table that `make` gives, made once for the same key and files"
-    if len(files) < _CACHE_FROM: return _as_table(make())
-    digest = hashlib.sha256(json.dumps([_TABLE_VERSION, *key]).encode())
-    for part in (files, files.values()): digest.update('\0'.join(part).encode(errors='surrogatepass') + b'\0\0')
+    files = Stamps(files) if isinstance(files, dict) else files
+    if files.n < _CACHE_FROM: return _as_table(make())
+    digest = hashlib.sha256(json.dumps([_TABLE_VERSION, *key, files.digest.hexdigest()]).encode())
     place = cache_folder()/f'{digest.hexdigest()[:32]}.arrow'
     if place.is_file():
         try: return Dataset.from_file(str(place))
@@ -472,15 +511,16 @@ def forget_tables() -> int: # how many there were
     return len(tables)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #c530be6c
+def _fault_of(e:Fault, where:str|None) -> dict:
+    "What is wrong with a row, as its fields"
+    named = not where or where == e.where or ', line ' not in where
+    return dict(reason=_SAID.get(e.reason, e.reason), problem=str(e) if named else f'{shown(where)}: {e}')
+
 def with_fault(row:dict, more) -> dict: # more: () → dict
     "The row with what `more` adds; or with what is wrong, if that is a `Fault`"
     if row.get('reason'): return row
     try: return row | more()
-    except Fault as e:
-        where = row.get('where')
-        named = not where or where == e.where or ', line ' not in where
-        problem = str(e) if named else f'{shown(where)}: {e}'
-        return row | dict(reason=_SAID.get(e.reason, e.reason), problem=problem)
+    except Fault as e: return row | _fault_of(e, row.get('where'))
 
 def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
     "The length of a row: as stated, or from the header of its file"
@@ -492,21 +532,36 @@ def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
         raise Fault(file, 'no such part', f'{start:g} to {"the end" if end is None else f"{end:g}"} of {whole:.2f} s')
     return dict(duration=duration)
 
-def _checked(row:dict, text:str, placeholders:bool, on_error:str, sound_seconds) -> dict:
+def _whole_seconds(file:str) -> float:
+    "The length of a recording from its header; a `Fault` where it can be seen at once that its end is missing"
+    seconds = sound_seconds(file)
+    if is_truncated(file, head_only=True): raise Fault(file, 'truncated', advice='copy or download it again')
+    return seconds
+
+class _Measured:
+    "Lengths and faults of files; those of the last thousand are kept, for rows that are parts of one recording"
+    def __init__(self):
+        self.seconds, self.check = lru_cache(1_000)(_whole_seconds), lru_cache(1_000)(_check_file)
+
+_USUAL = dict.fromkeys(_TYPES) | dict(starts=[0.], ends=[None], reason='', unused=False)
+_NOT_KEPT = ('where', 'problem', 'set', 'split') # of a row, in the table
+
+def _checked(row:dict, text:str, placeholders:bool, on_error:str, measured:_Measured) -> dict:
     "A row of the table: measured, and with a reason if something is wrong"
-    row = dict(starts=[0.], ends=[None], reason='', unused=False) | row
-    row |= dict(gaps=[0.], files=row.get('files') or [''], speaker=str(row.get('speaker') or ''))
+    row = _USUAL | row
+    row['gaps'], row['files'], row['speaker'] = [0.], row['files'] or [''], str(row['speaker'] or '')
+    where = row.get('where') or row['files'][0]
+    def more():
+        words = form_text(check_text(row['text'], where, placeholders), text, where)
+        return dict(text=words) | _seconds(row, measured.seconds)
     if not row['unused']:
-        where = row.get('where') or row['files'][0]
-        words = with_fault(row, lambda: dict(text=check_text(row.get('text'), where, placeholders)))
-        row = with_fault(words, lambda: dict(text=form_text(words['text'], text, where)))
-        row = with_fault(row, lambda: _seconds(row, sound_seconds))
-        if on_error == 'skip' and not row['reason']: row['reason'] = check_row(row)
+        row = with_fault(row, more)
+        if on_error == 'skip' and not row['reason']: row['reason'] = check_row(row, check_file=measured.check)
         if on_error == 'raise' and row['reason']:
             raise UserError(row.get('problem') or str(Fault(where, row['reason'])))
-    if not isinstance(row.get('text'), str) or row['reason']: row['text'] = ''
-    own = {k: v for k, v in row.items() if k not in ('where', 'problem', 'set', 'split')} # columns of the loader's
-    return {k: row.get(k) for k in _TYPES} | own | {'duration': row.get('duration') or 0.}
+    if row['reason']: row['text'] = ''
+    row['duration'] = row['duration'] or 0.
+    return {k: v for k, v in row.items() if k not in _NOT_KEPT} # and columns of the loader's own
 
 def _check_on_error(on_error:str):
     if on_error not in ('raise', 'skip', 'keep'):
@@ -515,7 +570,7 @@ def _check_on_error(on_error:str):
 # %% ../../nbs/3_sound/13_corpora.ipynb #7092a15e
 def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     "All rows, checked; an error if there is none"
-    measured, used, unused = lru_cache(1_000)(sound_seconds), 0, []
+    measured, used, unused = _Measured(), 0, []
     for row in rows():
         row = _checked(row, text, placeholders, on_error, measured)
         if row['unused']: unused.append((row['id'], row['reason']))
@@ -526,10 +581,23 @@ def _made(rows, key, text, placeholders, on_error): # yields rows of the table
     raise UserError(f'{key[0]}: no recordings in {shown(key[1])} for split {shown(key[2])!r}{why}; '
                     'look at the path and the split')
 
+def _values(strings) -> list[str]:
+    "A column with few different values: equal ones are one object"
+    return list(map(sys.intern, strings.to_pylist()))
+
+def _parted(table:pa.Table, on_error:str) -> tuple: # skipped, unused: lists of (id, reason); numbers of the others
+    "What is left out of the rows"
+    wrong, unused = pc.not_equal(table['reason'], ''), table['unused']
+    lists = []
+    for which in (pc.and_not(wrong, unused), unused):
+        rows = table.select(['id', 'reason']).filter(which)
+        lists.append(list(zip(rows['id'].to_pylist(), _values(rows['reason']))))
+    return *lists, pc.indices_nonzero(pc.invert(pc.or_(wrong, unused) if on_error == 'skip' else unused))
+
 def measured_corpus(
     rows, # () → rows with id, text, speaker, files [one], and starts, ends in seconds if only a part is meant
     *key, # names the rows for the cache: the corpus, its path, the split, and all options
-    files:dict, # from list_files
+    files:dict|Stamps, # from list_files
     rate:int, # Hz
     on_error:str='raise', # 'skip': check each recording once, leave bad ones out; 'keep': keep all, for an audit
     text:str='orthographic', # or 'normalized'
@@ -540,16 +608,15 @@ def measured_corpus(
     form_text('a', text) # an unknown form is found before anything is read
     how = text, placeholders, on_error
     table = _cached_table(lambda: _made(rows, key, *how), *key, *how, files=files)
-    ids, reasons, unused = (table.data.column(name).to_pylist() for name in ('id', 'reason', 'unused'))
-    skipped = [(i, r) for i, r, u in zip(ids, reasons, unused) if r and not u]
-    bad = [u or (on_error == 'skip' and bool(r)) for r, u in zip(reasons, unused)]
-    if any(bad): table = table.select([i for i, b in enumerate(bad) if not b])
+    skipped, unused, good = _parted(table.data.table, on_error)
+    reasons = _values(table.data.table['reason'].take(good))
+    if len(good) < len(table): table = table.select(good.to_pylist())
     if not len(table):
         raise UserError(f'{shown(key[1])}: every recording has something wrong: {left_out_summary(skipped)}; '
                         'run audit-data')
     ds = as_speech(table.remove_columns(['reason', 'unused']), decode_files, rate)
-    ds.reasons = [r for r, b in zip(reasons, bad) if not b]
-    return with_left_out(ds, key[1], skipped, [(i, r) for i, r, u in zip(ids, reasons, unused) if u], on_error)
+    ds.reasons = reasons
+    return with_left_out(ds, key[1], skipped, unused, on_error)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #fe97f704
 def recording_of(row:dict) -> str:
@@ -841,10 +908,16 @@ def _manifest_fields(r, where:str) -> dict:
     "What a line says: path, text, speaker, id, split, start, end, duration, and those of MORE that are there"
     if isinstance(r, Fault): raise r
     if 'path' not in r or 'text' not in r: raise Fault(where, "it needs 'path' and 'text'", f'there is {listed(r)}')
-    row = {k: _scalar(r, k, where) for k in ('path', 'speaker', 'id', 'split')}
+    row = {}
+    for k in ('path', 'speaker', 'id', 'split'):
+        value = r.get(k)
+        usual = type(value) is str and len(value) <= 4_096 and value.isprintable()
+        row[k] = value if usual else _scalar(r, k, where)
     if not row['path']: raise Fault(where, 'no path')
-    row |= {k: _number(r, k, where) for k in ('start', 'end', 'duration')}
-    return row | dict(text=r['text']) | _more(r, where)
+    for k in ('start', 'end', 'duration'):
+        row[k] = _number(r, k, where) if k in r else None
+    row['text'] = r['text']
+    return row | _more(r, where) if any(k in r for k in MORE) else row
 
 def _manifest_lines(path:Path): # yields the number of a line, and its fields or a `Fault`
     "The lines of a manifest, one after the other"
@@ -855,8 +928,9 @@ def _manifest_lines(path:Path): # yields the number of a line, and its fields or
 
 def _fields_of(lines, path:Path, fields): # yields the number of a line, and its fields or a `Fault`
     "What each line says, by a function of its object and of where it is"
+    place = str(path)
     for i, r in lines:
-        try: yield i, fields(r, f'{path}, line {i}')
+        try: yield i, fields(r, f'{place}, line {i}')
         except Fault as e: yield i, e
 
 def read_manifest(
@@ -870,16 +944,27 @@ def read_manifest(
     return rows
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #82b2d102
-def _manifest_row(i:int, r, names:Names, path:Path) -> dict:
-    "A line as a row of `measured_corpus`, with its `split`"
-    where = f'{path}, line {i}'
-    row = dict(id=f'{path.name}, line {i}', where=where)
-    if isinstance(r, Fault): return row | dict(reason=r.reason, problem=str(r), split=None)
+def _manifest_row(i:int, r:dict, where:str) -> dict:
+    "What a line says, as `measured_corpus` has it"
     part = '' if r['start'] is r['end'] is None else f'#{i}'
-    row |= dict(id=r['id'] or r['path'] + part, text=r['text'], speaker=r['speaker'], split=r['split'],
-                duration=r['duration'], starts=[r['start'] or 0.], ends=[r['end']])
-    row |= {k: r[k] for k in MORE if k in r}
-    return with_fault(row, lambda: dict(files=[r.get('file') or names.find(r['path'])]))
+    row = dict(
+        id=r['id'] or r['path'] + part, where=where, text=r['text'], speaker=r['speaker'], split=r['split'],
+        duration=r['duration'], starts=[r['start'] or 0.], ends=[r['end']])
+    for k in MORE:
+        if k in r: row[k] = r[k]
+    return row
+
+def _manifest_rows(lines, path:Path, names:Names): # yields rows of `measured_corpus`, each with its `split`
+    "Lines with their files"
+    place, name = str(path), path.name
+    for i, r in lines:
+        where = f'{place}, line {i}'
+        if isinstance(r, Fault): row = dict(id=f'{name}, line {i}', where=where, split=None) | _fault_of(r, where)
+        else:
+            row = _manifest_row(i, r, where)
+            try: row['files'] = [r.get('file') or names.find(r['path'])]
+            except Fault as e: row |= _fault_of(e, where)
+        yield row
 
 def _check_exists(row:dict):
     "An error for a row without a file or a text, before a million others are looked at"
@@ -887,39 +972,50 @@ def _check_exists(row:dict):
     check_text(row['text'], row['where'], placeholders=True)
     if not os.path.exists(row['files'][0]): raise Fault(f"{row['where']}: {shown(row['files'][0])}", 'missing')
 
+def _file_stamp(file:str) -> str:
+    "Size and time of change; '' for what is no file"
+    try: s = os.stat(file)
+    except OSError: return ''
+    return _stamp(s) if stat.S_ISREG(s.st_mode) else ''
+
 class _ManifestSplit:
     "Which rows of a manifest are in a split: all, those that say so, or else one recording in ten for the test"
     def __init__(self, split:str, speaker_disjoint:bool, seed:int, whole:bool):
         self.split, self.speaker_disjoint, self.seed, self.whole = split, speaker_disjoint, seed, whole
-        self.parts, self.groups, self.stamps = set(), {}, {} # stamps: file → size and time of change
+        self.parts, self.stamps = set(), Stamps()
         self.more = {} # those of MORE that some row has
 
-    def group(self, row): return row['speaker'] if self.speaker_disjoint else recording_of(row)
+    def group(self, row): # of the file, as `recording_of` names it: `Names` has followed its links
+        return row['speaker'] if self.speaker_disjoint else _stem(row['files'][0])
 
     def see(self, rows, on_error:str):
         "All rows once"
+        groups, stamp = {}, lru_cache(1_000)(_file_stamp)
         for row in rows:
             if on_error == 'raise' and row['split'] in (None, '', self.split): _check_exists(row)
             if row.get('reason'): continue
-            file = row['files'][0]
-            if file not in self.stamps: self.stamps[file] = _stamp(os.stat(file)) if os.path.isfile(file) else ''
+            self.stamps.add(row['files'][0], stamp(row['files'][0]))
             self.parts.add(row['split'])
-            self.groups[self.group(row)] = True
-            self.more |= {k: None for k in MORE if k in row}
+            if not (self.whole or row['split']): groups[self.group(row)] = True
+            for k in MORE:
+                if k in row: self.more[k] = None
         self.by_column = bool(self.parts - {''}) and not self.whole
         if self.by_column and self.split not in self.parts:
             there = listed(sorted(self.parts - {''}))
             raise UserError(f'split: no line has split {shown(self.split)!r}; there are {there}')
-        if self.by_column or not self.groups: return
-        self.kept = self.groups
-        if not self.whole: self.kept = groups_of_split(self.groups, self.split, self.speaker_disjoint, self.seed)
+        if self.by_column or not groups: return
+        self.kept = groups_of_split(groups, self.split, self.speaker_disjoint, self.seed)
+
+    def _is_in(self, row) -> bool:
+        if self.whole: return True
+        return row['split'] == self.split if self.by_column else self.group(row) in self.kept
 
     def choose(self, rows): # yields those of the split, what is wrong, and what is in no split
         "The rows for `measured_corpus`"
         for row in rows:
             if row.get('reason'): yield row
             elif self.by_column and not row['split']: yield dict(id=row['id'], reason='no split', unused=True)
-            elif row['split'] == self.split if self.by_column else self.group(row) in self.kept: yield self.more | row
+            elif self._is_in(row): yield self.more | row
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #31aea662
 _ROOT = 'name the folder that the recordings are in with root='
@@ -944,15 +1040,15 @@ def _listed_corpus(
     **how, # of measured_corpus
 ) -> Dataset:
     "Recordings whose lines have been read"
-    def rows(): return (_manifest_row(i, r, names, path) for i, r in lines())
+    def rows(): return _manifest_rows(lines(), path, names)
     chosen = _ManifestSplit(split, speaker_disjoint, seed, whole)
     chosen.see(rows(), how['on_error'])
-    stamps = chosen.stamps | {str(path): _stamp(path.stat())}
+    chosen.stamps.add(str(path), _stamp(path.stat()))
     def made():
         yield from chosen.choose(rows())
         for row in unused: yield dict(row, unused=True)
-    return measured_corpus(made, kind, str(path), split, str(names.root), seed, speaker_disjoint, whole, files=stamps,
-                           **how)
+    return measured_corpus(made, kind, str(path), split, str(names.root), seed, speaker_disjoint, whole,
+                           files=chosen.stamps, **how)
 
 def load_manifest(
     path:str, # JSON Lines; or CSV, TSV with a header line

@@ -39,6 +39,7 @@ class Fault(UserError):
         advice:str='correct it, or leave such recordings out with on_error=skip',
     ):
         self.where, self.reason = str(where), reason
+        self.detail, self.advice = detail, advice
         more = f' ({shown(detail)})' if detail else ''
         super().__init__(f'{shown(where)}: {reason}{more}; {advice}')
 
@@ -47,9 +48,9 @@ def listed(
     most:int=10, # that are written out
 ) -> str:
     "Names with commas between them, and how many more there are"
-    names = [shown(n, 60) for n in names]
+    names = list(names)
     more = f' and {len(names) - most:,} more' if len(names) > most else ''
-    return (', '.join(names[:most]) or 'nothing') + more
+    return (', '.join(shown(n, 60) for n in names[:most]) or 'nothing') + more
 
 # %% ../../nbs/3_sound/10_tables.ipynb #95756b8e
 _MOST = 1_000_000 # bytes of a text, and of a line of a table
@@ -102,7 +103,7 @@ def _next_bytes(f, n:int, path) -> bytes:
 def _raw_lines(f, path, most:int): # yields the bytes of each line, None for one that is too long
     "Lines of a binary file without their ends"
     while raw := _next_bytes(f, most + 2, path):
-        too_long = len(raw.rstrip(b'\r\n')) > most
+        too_long = len(raw) > most and len(raw.rstrip(b'\r\n')) > most
         while too_long and not raw.endswith(b'\n') and (raw := _next_bytes(f, most, path)): pass
         yield None if too_long else raw.removesuffix(b'\n').removesuffix(b'\r')
 
@@ -119,11 +120,12 @@ def read_lines(
     most:int=_MOST, # bytes of a line
 ): # yields the number of a line, and its text or a Fault
     "The lines of a file, empty ones left out"
+    name = str(path)
     with open_file(path, 'table') as file:
-        f = gzip.GzipFile(fileobj=file) if str(path).endswith('.gz') else file
+        f = gzip.GzipFile(fileobj=file) if name.endswith('.gz') else file
         for i, raw in enumerate(_raw_lines(f, path, most), 1):
-            if i == 1 and raw: raw = _without_mark(raw, path)
-            if raw is None or raw.strip(b' '): yield i, _line(raw, path, i, most)
+            if i == 1 and raw: raw = _without_mark(raw, name)
+            if raw is None or raw.strip(b' '): yield i, _line(raw, name, i, most)
 
 # %% ../../nbs/3_sound/10_tables.ipynb #28a697d4
 def _fields(
@@ -170,6 +172,7 @@ def read_table(
     needed=(), # columns that have to be there
 ): # yields the number of a line, and a dict or a Fault
     "The rows of a table whose first line names its columns"
+    path = str(path)
     lines = read_lines(path)
     number, first = next(lines, (1, ''))
     if isinstance(first, Fault): raise first
@@ -180,9 +183,11 @@ def read_table(
         if row is not None: yield i, row
 
 # %% ../../nbs/3_sound/10_tables.ipynb #e891d0bd
+_decode_json = json.JSONDecoder().decode # `json.loads` without its options
+
 def _json_row(line:str, where): # → dict or a `Fault`
     "A line of JSON as a dict"
-    try: row = json.loads(line)
+    try: row = _decode_json(line)
     except RecursionError: return Fault(where, 'nested too deeply')
     except ValueError as e: return Fault(where, 'not JSON', getattr(e, 'msg', 'a number of too many digits'))
     return row if isinstance(row, dict) else Fault(where, 'not a JSON object', type(row).__name__)
@@ -192,6 +197,7 @@ def read_jsonl(
     most:int=_MOST, # bytes of a line
 ): # yields the number of a line, and a dict or a Fault
     "The rows of a file with one JSON object a line"
+    path = str(path)
     for i, line in read_lines(path, most):
         yield i, line if isinstance(line, Fault) else _json_row(line, f'{path}, line {i}')
 
@@ -201,6 +207,8 @@ _LONGEST = 10_000 # characters: longer than any model's text
 _BREAKS = '\t\n\x0b\x0c\r' # become a space
 _ALLOWED = _BREAKS + '\x85'
 _DAMAGED = {chr(i) for i in (*range(0x20), *range(0x7f, 0xa0), 0xfffd)} - set(_ALLOWED)
+_HARMFUL = re.compile(f"[{''.join(sorted(_DAMAGED))}\ud800-\udfff]") # and halves of characters
+_BREAK = re.compile(f' *[{_BREAKS}][ {_BREAKS}]*')
 
 def check_text(
     text, # from a table or a file
@@ -211,10 +219,10 @@ def check_text(
     if text is None or text != text: raise Fault(where, 'no text')
     if not isinstance(text, str): raise Fault(where, 'text is not a string', type(text).__name__)
     if len(text) > _LONGEST: raise Fault(where, 'text too long', f'{len(text):,} characters')
-    if not _DAMAGED.isdisjoint(text) or any(0xd800 <= ord(c) < 0xe000 for c in text):
+    if _HARMFUL.search(text):
         detail = f'{text[:60]!r} has control characters'
         raise Fault(where, 'damaged text', detail, 'look at its encoding, and correct it')
-    text = re.sub(f' *[{_BREAKS}][ {_BREAKS}]*', ' ', text).strip()
+    text = _BREAK.sub(' ', text).strip()
     if text in PLACEHOLDERS and not placeholders:
         advice = 'correct it, or use placeholders=true if that is what was said'
         raise Fault(where, 'no text', f'{text} stands for none', advice)
@@ -225,6 +233,7 @@ def check_text(
 _TAGS = re.compile(r'<\|[^<>|]*\|>|</?[^\W\d_][^<>]{0,40}>|\[[^\[\]]{0,60}\]|%hes\w*', re.IGNORECASE)
 _APOSTROPHES = "'’‘‛´`＇"
 _INSIDE = '\u200c\u180e·\u0387׳״' # stay between two letters
+_OTHER_ASCII = re.compile("[^a-z0-9' ]")
 
 def _is_letter(text:str, i:int) -> bool:
     return 0 <= i < len(text) and unicodedata.category(text[i])[0] in 'LM'
@@ -244,6 +253,7 @@ def _kept(text:str, i:int, quoted:bool) -> str:
 def normalize_text(text:str) -> str:
     "Lower case; letters with their marks, digits, apostrophes and joiners only, single spaces; without tags"
     text = _TAGS.sub(' ', unicodedata.normalize('NFC', text)).replace('İ', 'i').lower()
+    if text.isascii() and '`' not in text: return ' '.join(_OTHER_ASCII.sub(' ', text).split()) # most texts
     quoted = '‘' in text # then ’ closes a quotation, where it does not stand between letters
     return ' '.join(''.join(_kept(text, i, quoted) for i in range(len(text))).split())
 

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['DATA_HELP', 'BASE_SECONDS', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS', 'GPU_PARTS', 'FUSIONS', 'COMMANDS', 'ENGINES',
            'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse',
-           'return_large_blocks', 'is_request', 'printable', 'one_line', 'run_command', 'main']
+           'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'run_command', 'main']
 
 # %% ../../nbs/7_tools/40_cli.ipynb #bfb17e03
-import argparse, contextlib, ctypes, difflib, errno, importlib, logging, os, signal, sys, threading, traceback, warnings
+import argparse, contextlib, ctypes, difflib, errno, importlib, logging, os, re, signal, sys, threading, traceback, warnings
 from pathlib import Path
 import yaml
 from .. import __version__
@@ -382,11 +382,17 @@ def return_large_blocks(
     return bool(library.mallopt(-3, least) and library.mallopt(-1, _KEPT_AT_END)) # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 # %% ../../nbs/7_tools/40_cli.ipynb #a184b4b2
+def is_memory(e:BaseException) -> bool:
+    "Whether what was asked for is more than this machine can hold"
+    said = str(e)
+    on_cpu = isinstance(e, RuntimeError) and ("can't allocate memory" in said or 'not enough memory' in said)
+    return isinstance(e, MemoryError) or on_cpu or type(e).__name__ == 'OutOfMemoryError'
+
 def is_request(e:BaseException) -> bool:
     "Whether an exception is about what was asked"
     if isinstance(e, OSError):
         return bool(e.errno and e.filename) or e.errno in _DISK
-    return isinstance(e, (UserError, UnicodeError)) or type(e).__name__ == 'SafetensorError'
+    return isinstance(e, (UserError, UnicodeError)) or is_memory(e) or type(e).__name__ == 'SafetensorError'
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM)
 
@@ -399,6 +405,10 @@ def one_line(e:BaseException) -> str:
     "The message without line breaks"
     if isinstance(e, OSError) and e.errno and e.filename:
         return printable(f'{e.filename}: {e.strerror}')
+    if is_memory(e):
+        asked = re.search(r'allocate ([\d.]+ ?\w+)', str(e))
+        more = f' ({asked[1]} more were asked for)' if asked else ''
+        return f'out of memory{more}; give less: a smaller batch, rank or model, shorter recordings'
     if 'weights_only' in str(e): # torch would have the pickle run
         return 'a file is a pickle that could run code, or is damaged; it is not read'
     return printable(str(e)) or type(e).__name__
@@ -471,6 +481,22 @@ def _say_error(e:Exception, debug:bool) -> int: # the status
     _say(f'{type(e).__name__}: {one_line(e)[:200]}; this was not foreseen{advice}')
     return 1
 
+def _flush():
+    "What was printed is written, as long as an error can still be told"
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        _stop_writing()
+        raise UserError(f'standard output: it could not be written ({e.strerror})') from e
+
+def _stop_writing() -> int: # the status, as of a process that SIGPIPE ended
+    "Nobody reads the output: what is left of it goes nowhere, so that Python does not complain at its end"
+    with contextlib.suppress(OSError, ValueError): # no real file, as in a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
 def main(
     argv:list[str]|None=None, # the command line; the process's own if None
 ) -> int: # 0 if it did what was asked, 2 if the request was wrong, 1 for a fault in this program, 130 after Ctrl-C
@@ -479,10 +505,15 @@ def main(
     debug = '--debug' in argv or bool(os.environ.get('QLORA_AUDIO_DEBUG'))
     with _Signals() as signals, _plain_output():
         try:
-            run_command(parse(argv))
+            try:
+                run_command(parse(argv))
+            finally:
+                _flush()
         except KeyboardInterrupt as e:
             _say(str(e) or 'stopped')
             return 130
+        except BrokenPipeError: # who read it has enough, as head has
+            return _stop_writing()
         except Exception as e:
             if signals.stopped: # an import that was interrupted raises what it likes
                 _say('stopped')

@@ -27,7 +27,7 @@ from ..sound.audit import audit_data, check_splits, divide
 from ..sound.corpora import column, find_loader, left_out_summary, load_speech, skip_summary
 from ..sound.metrics import error_rates, word_errors
 from ..sound.tables import shown as printable
-from ..models.audio_text import AudioTextModel, row_name
+from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
 from ..models.quantize import audit, NF4Config, prepare_for_training
 from ..models.released import load_model, read_config
@@ -37,7 +37,7 @@ from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLo
 from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal # what they save beside an adapter can be loaded then
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
-from .export import adapter_card, export_model, push_to_hub
+from .export import adapter_card, export_model, new_place, push_to_hub
 from .plan import plan
 
 # %% ../../nbs/7_tools/41_commands.ipynb #a5d43b3c
@@ -496,7 +496,7 @@ def _write_transcripts(out, rows, heard):
         lines.append(dict(
             reference=row['text'], hypothesis=hypothesis, errors=word_errors(row['text'], hypothesis),
             words=len(row['text'].split()), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
-    out.write_text(''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines), encoding='utf-8')
+    write_whole(out, ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
 
 def _print_classes(rates, speed):
     "The line of `evaluate` for a classifier"
@@ -515,12 +515,13 @@ def _hear_all(speech, data, batch_size:int) -> tuple: # rows without sound, text
     durations = durations_of(data)
     order = sorted(range(len(data)), key=lambda i: durations[i])
     rows, heard, seconds = [], [], 0.
-    for first in range(0, len(order), batch_size):
-        batch = [data[i] for i in order[first:first + batch_size]]
-        start = time.perf_counter()
-        heard += transcribe_rows(speech.transcribe, batch, batch_size=batch_size, rows=batch)
-        seconds += time.perf_counter() - start
-        rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
+    with limit_told():
+        for first in range(0, len(order), batch_size):
+            batch = [data[i] for i in order[first:first + batch_size]]
+            start = time.perf_counter()
+            heard += transcribe_rows(speech.transcribe, batch, batch_size=batch_size, rows=batch)
+            seconds += time.perf_counter() - start
+            rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
     return rows, heard, seconds
 
 def run_evaluate(args):
@@ -612,13 +613,13 @@ def run_transcribe(args):
     speech = load(args)
     options = _pieces(args, speech)
     for file in found:
-        segments = list(transcribe_stream(speech, file, **options))
+        with limit_told():
+            segments = list(transcribe_stream(speech, file, **options))
         if not args.out:
             _print_transcript(file, segments, args.format)
             continue
         places[file].parent.mkdir(parents=True, exist_ok=True)
-        with open(places[file], 'x', encoding='utf-8') as f:
-            f.write(FORMATS[args.format](segments))
+        write_whole(places[file], FORMATS[args.format](segments))
         _print_now(f'{printable(file)} → {printable(places[file])}')
 
 # %% ../../nbs/7_tools/41_commands.ipynb #c9ce45c3
@@ -630,9 +631,10 @@ def run_merge(args):
     model = merge_adapter(speech.model, args.into, base=original)
     if args.into != 'nf4':
         model = model.to(torch.bfloat16)
-    model.save_pretrained(out)
-    if hasattr(speech.processor, 'save_pretrained'):
-        speech.processor.save_pretrained(out)
+    with new_place(out) as place:
+        model.save_pretrained(place/'out')
+        if hasattr(speech.processor, 'save_pretrained'):
+            speech.processor.save_pretrained(place/'out')
     print(model.merge_report)
     print(f'merged model in {out}')
 
@@ -740,6 +742,7 @@ def run_from_parts(args):
                         f'{args.decoder} its tokenizer')
     model.processor.before = args.before
     model.processor.after = args.after
-    model.save_pretrained(out)
+    with new_place(out) as place:
+        model.save_pretrained(place/'out')
     parts = '  '.join(f"{part} {row['parameters']:,}" for part, row in modality_table(model).items())
     print(f'{parts}; model in {out}, for --base; train it with --train-fusion')

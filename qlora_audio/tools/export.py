@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ENGINES', 'METRICS', 'HUB_ID', 'asr_pipeline', 'fast_on_cpu', 'faster_whisper_options', 'engine_texts',
-           'ExportReport', 'export_model', 'adapter_card', 'push_to_hub']
+           'ExportReport', 'new_place', 'export_model', 'adapter_card', 'push_to_hub']
 
 # %% ../../nbs/7_tools/39_export.ipynb #98a0db03
+import errno
 import importlib.util
 import json
 import re
@@ -20,6 +21,7 @@ import transformers
 import yaml
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError
 from ..errors import UserError
 from ..adapters.lora import adapted_layers
 from ..adapters.merging import merge_adapter
@@ -229,20 +231,35 @@ class ExportReport:
         return '\n'.join(lines)
 
 # %% ../../nbs/7_tools/39_export.ipynb #204ed148
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
 @contextmanager
-def _new_place(out:Path):
-    "A hidden folder beside `out` that takes its name at the end"
+def _room_told(out:Path):
+    "An error of the disk names the folder that was asked for"
+    try: yield
+    except (OSError, SafetensorError) as e:
+        if isinstance(e, OSError) and e.errno not in _NO_ROOM: raise
+        why = getattr(e, 'strerror', None) or str(e)
+        raise UserError(f'{out}: it could not be written ({why}); make room, or let it be written to. '
+                        'Nothing of it was left') from e
+
+@contextmanager
+def new_place(
+    out:Path, # a folder that is not there, or empty
+): # a folder; what is in its `out` becomes the folder `out`
+    "A hidden folder beside `out` that takes its name at the end; if anything fails, nothing of it is left"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'{out}: exists already; choose another folder')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.'))
-    try:
-        yield hidden
-        if out.exists():
-            out.rmdir()
-        (hidden/'out').rename(out)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+    with _room_told(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.'))
+        try:
+            yield hidden
+            if out.exists():
+                out.rmdir()
+            (hidden/'out').rename(out)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
 
 def _merged_card(card:str, to:str) -> str:
     "The adapter's card without what holds for the adapter alone"
@@ -289,7 +306,7 @@ def export_model(
     _check_portable(speech, to, full_window)
     waves = [speech.wave(r['audio']) for r in rows or []]
     before = speech.transcribe(waves) if waves else []
-    with _new_place(Path(out)) as place:
+    with new_place(Path(out)) as place:
         _write(to, speech, adapter, place, quantization)
     after = engine_texts(to, out, waves, speech.sampling_rate, speech.settings, base) if waves else []
     texts = [r.get('text') for r in rows or []]

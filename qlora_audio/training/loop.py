@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..sound.augment import Augment
 from ..sound.corpora import column
 from ..sound.metrics import word_error_rate
+from ..models.audio_text import limit_told
 from .losses import chunked_loss
 
 # %% ../../nbs/5_training/27_loop.ipynb #a0cdbf26
@@ -185,9 +186,10 @@ def evaluate(
     references, hypotheses = [], []
     seconds = durations_of(examples)
     order = sorted(range(len(examples)), key=lambda i: seconds[i])
-    for first in range(0, len(order), batch_size):
-        rows = [examples[i] for i in order[first:first + batch_size]]
-        hypotheses += transcribe_rows(model.transcribe, rows, batch_size=batch_size)
-        references += [r['text'] for r in rows]
+    with limit_told():
+        for first in range(0, len(order), batch_size):
+            rows = [examples[i] for i in order[first:first + batch_size]]
+            hypotheses += transcribe_rows(model.transcribe, rows, batch_size=batch_size)
+            references += [r['text'] for r in rows]
     return dict(wer=word_error_rate(references, hypotheses), references=references, hypotheses=hypotheses,
                 skipped=len(getattr(examples, 'skipped', [])))

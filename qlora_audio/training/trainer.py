@@ -6,11 +6,12 @@
 __all__ = ['REPORTERS', 'NOT_DONE', 'RESUME', 'StepBatches', 'SetEpoch', 'SeededRows', 'SeededCollator', 'StreamBatches',
            'is_stream', 'train_loader', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss',
            'run_microbatches', 'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments',
-           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'examples_table', 'save_sealed', 'with_augment',
-           'MicrobatchTrainer', 'QLoRATrainer']
+           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed',
+           'with_augment', 'MicrobatchTrainer', 'QLoRATrainer']
 
 # %% ../../nbs/5_training/30_trainer.ipynb #e5f6e2f6
 import contextlib
+import hashlib
 import importlib.util
 import inspect
 import itertools
@@ -333,7 +334,9 @@ class Progress(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         self.wer = logs.get('eval_wer', self.wer)
         if 'loss' not in logs or not state.is_world_process_zero: return
-        speed = (state.global_step - self.first) * args.batch_size / max(time.time() - self.start, 1e-9)
+        examples = getattr(kwargs.get('train_dataloader'), 'dataset', None)
+        in_step = min(args.batch_size, len(examples) if hasattr(examples, '__len__') else args.batch_size)
+        speed = (state.global_step - self.first) * in_step / max(time.time() - self.start, 1e-9)
         shown = dict(loss=f"{logs['loss']:.3f}")
         if self.wer is not None: shown['wer'] = f'{self.wer:.1%}'
         rates = dict(speed=f'{speed:.0f} examples/s', memory=f'{memory_used() / 1e6:.0f} MB')
@@ -387,6 +390,8 @@ def _check_arguments(args):
         value = getattr(args, name)
         if not 0 <= value <= 1e6: raise UserError(f'{name}: {value} is impossible; give a number from 0 on')
     if not 0 <= args.seed < 1 << 32: raise UserError(f'seed: {args.seed} is impossible; give 0 to 2^32 - 1')
+    if args.max_seconds is not None and not args.max_seconds > 0: raise UserError(
+        f'max_seconds: {args.max_seconds} leaves no sound; give more than 0, or leave it out')
     _refuse_ignored(args)
     if args.fp16 and (args.use_cpu or not torch.cuda.is_available()): raise UserError(
         'fp16: a CPU trains in float32 all the same; leave it out, or use bf16 where the processor is fast with it')
@@ -592,14 +597,26 @@ def examples_table(
 # %% ../../nbs/5_training/30_trainer.ipynb #512235da
 RESUME = 'resume_from_checkpoint=True (--resume)' # what errors say
 
+def data_sum(
+    data, # from load_speech; others are not looked at
+) -> str|None: # 64 hexadecimal digits
+    "SHA-256 of the texts and lengths"
+    if not {'text', 'duration'} <= set(getattr(data, 'column_names', None) or ()) or is_stream(data): return None
+    digest = hashlib.sha256()
+    for text, seconds in zip(column(data, 'text'), column(data, 'duration')):
+        digest.update(f'{text}\0{seconds:.3f}\0'.encode(errors='surrogatepass'))
+    return digest.hexdigest()
+
 def _run_facts(trainer) -> dict: # the content of run.json
     "What must be the same for a run to go on, and how far it adapted"
     a = trainer.args
     data = trainer.train_dataset
+    if getattr(trainer, 'data_sum', None) is None: trainer.data_sum = data_sum(data)
     same = dict(seed=a.seed, batch_size=a.batch_size, max_seconds=a.max_seconds, window=a.window,
                 examples=None if is_stream(data) else len(data), learning_rate=a.learning_rate,
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
-                lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)))
+                lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
+                data=trainer.data_sum)
     return dict(same=same, pieces=trainer.microbatches.number, skipped=trainer.skip_step.skipped,
                 in_a_row=trainer.skip_step.in_a_row)
 
@@ -710,6 +727,9 @@ def _restore_facts(trainer, checkpoint:Path):
     facts = _read_facts(checkpoint/'run.json', trainer.args)
     now = _run_facts(trainer)['same']
     for name, was in facts['same'].items():
+        if name == 'data' and now[name] != was: raise UserError(
+            f'data: the texts or lengths are not those that {checkpoint.name} was made with; '
+            'put them back, or start in another folder')
         if name in now and now[name] != was: raise UserError(
             f'{name}: {now[name]}, but {checkpoint.name} was made with {was}; '
             f'the run would not be the same, so give {was} or start in another folder')
