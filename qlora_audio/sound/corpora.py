@@ -424,7 +424,7 @@ def check_row(
     rate:int|None=None, # Hz to read at; the recording's own if None
     max_chars_per_second:float=40., # more words than can be said
     silence:float=1e-4, # a peak below this, of 1, is silence
-    check_file=_check_file, # file → Hz, or a `Fault`
+    check_file=_check_file, # file → Hz, or a Fault
 ) -> str: # the reason, or ''
     "The first thing that is wrong with a recording or its words"
     try:
@@ -1029,7 +1029,7 @@ def _file_of_split(path:str, split:str, **others:str) -> tuple[Path,bool]: # fil
 
 def _listed_corpus(
     kind:str, # of the corpus, for the cache and for errors
-    lines, # () → number of a line, and its fields or a `Fault`
+    lines, # () → number of a line, and its fields or a Fault
     path:Path,
     split:str,
     names:Names,
