@@ -371,7 +371,8 @@ HUB_NAME = re.compile(r'([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?')
 def hub_problem(e:Exception) -> str:
     "What went wrong with the Hub, and what to do"
     status = getattr(getattr(e, 'response', None), 'status_code', None)
-    if isinstance(e, GatedRepoError): return 'its owner lets people in by hand; ask on its page, and log in: hf auth login'
+    if isinstance(e, GatedRepoError):
+        return 'its owner lets people in by hand; ask on its page, and log in: hf auth login'
     if isinstance(e, RevisionNotFoundError): return 'it has no such revision; look at its branches and tags'
     if status == 403: return 'no permission; log in with a token of somebody who has it: hf auth login'
     if isinstance(e, RepositoryNotFoundError) or status in (401, 404):

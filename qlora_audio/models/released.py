@@ -100,7 +100,7 @@ def load_model(
     pad_seconds:float|None=None,
     labels:list|None=None,
     letters:str|None=None,
-    adapter:str|Path|None=None, # folder, or name on the Hub, of one that is put on; its settings hold where none is given
+    adapter:str|Path|None=None, # folder or name on the Hub of one that is put on; its settings hold where none is given
     dtype:torch.dtype|None=None, # of what is not in 4 bits; see default_dtype
     device=None, # a GPU where there is one if None
     trust_remote_code:bool=False,

@@ -8,7 +8,8 @@ __all__ = ['DATA_HELP', 'BASE_SECONDS', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS'
            'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'run_command', 'main']
 
 # %% ../../nbs/7_tools/41_cli.ipynb #bfb17e03
-import argparse, contextlib, ctypes, difflib, errno, importlib, logging, os, re, signal, sys, threading, traceback, warnings
+import argparse, contextlib, ctypes, difflib, errno, importlib, logging
+import os, re, signal, sys, threading, traceback, warnings
 from pathlib import Path
 import yaml
 from .. import __version__
@@ -27,7 +28,8 @@ _BASE = dict(
     prompt=dict(help='words that went before, or that are to be expected'),
     question=dict(help='what a chat model is asked about each recording; for a transcript if not given'),
     window=dict(
-        choices=('full', 'own'), help='of Whisper: 30 seconds, or as long as the recordings; full, or as the adapter was trained, if not given'),
+        choices=('full', 'own'),
+        help='of Whisper: 30 seconds, or as long as the recordings; full, or as the adapter was trained, if not given'),
     pad_seconds=dict(type=float, help='of silence behind the recordings in an own window; 1 if not given'),
     dtype=dict(choices=('float32', 'bfloat16', 'float16'), help='of what is not in 4 bits; what is fast if not given'),
     trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))

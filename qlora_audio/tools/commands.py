@@ -34,7 +34,8 @@ from ..models.released import load_model, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
 from ..training.loop import durations_of, transcribe_rows, TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
-from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal # what they save beside an adapter can be loaded then
+# what the strategies save beside an adapter can be loaded then
+from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal
 from .base import BASE, demo
 from .cli import BASE_SECONDS, RUN_FILE
 from .export import adapter_card, export_model, new_place, push_to_hub

@@ -225,7 +225,8 @@ class ExportReport:
             return f'{self.to} model in {self.folder}; not compared: give recordings'
         lines = [f'  here:  {self.before[i]}\n  there: {self.after[i]}' for i in self.different]
         same = len(self.before) - len(lines)
-        lines.insert(0, f'{self.to} model in {self.folder}; {same} of {len(self.before)} transcripts have the same words')
+        counts = f'{same} of {len(self.before)} transcripts have the same words'
+        lines.insert(0, f'{self.to} model in {self.folder}; {counts}')
         if rates := self.rates():
             lines.append(f'WER {rates[0]:.1%} here, {rates[1]:.1%} there (without case and punctuation)')
         return '\n'.join(lines)
@@ -349,7 +350,8 @@ def _metadata(log:dict, name:str) -> dict:
     return about
 
 # %% ../../nbs/7_tools/40_export.ipynb #card0003
-_SETTINGS = ('language', 'task', 'window', 'pad_seconds', 'steps', 'batch_size', 'lr', 'r', 'lora_alpha', 'bits', 'seed')
+_SETTINGS = (
+    'language', 'task', 'window', 'pad_seconds', 'steps', 'batch_size', 'lr', 'r', 'lora_alpha', 'bits', 'seed')
 
 def adapter_card(
     log:dict, # of training_log.json, as qlora_audio train writes it
