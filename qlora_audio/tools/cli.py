@@ -78,7 +78,7 @@ TRAIN_OPTIONS = dict(
 # %% ../../nbs/7_tools/41_cli.ipynb #fbf7bede
 FORMATS = ('txt', 'json', 'srt', 'vtt')
 OPTIMIZERS = ('adamw', 'adamw8bit')
-GPU_PARTS = ('machine', 'kernels', 'product', 'step', 'generate', 'limits', 'paging', 'adapt')
+GPU_PARTS = ('machine', 'exact', 'kernels', 'product', 'step', 'generate', 'limits', 'paging', 'adapt')
 
 _EVALUATE = dict(
     data=dict(required=True, help=DATA_HELP), **_ON_ERROR, **_ADAPTER, **_BASE,
