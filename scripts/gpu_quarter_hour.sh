@@ -1,11 +1,11 @@
 #!/bin/sh
 # A quarter of an hour with a GPU: one prepared run for a machine that has CUDA and PyTorch and nothing else of ours.
 #
-#   scripts/gpu_quarter_hour.sh prepare [3.12] [130]   where there is a package index: wheels into gpu_wheels/, to be carried along
+#   scripts/gpu_quarter_hour.sh prepare [3.12] [130]   where there is a package index: wheels into gpu_wheels/, to be taken along
 #   scripts/gpu_quarter_hour.sh [OUT]                  on the machine: at most 9 minutes; a log and JSON rows into OUT (gpu_results)
 #   scripts/gpu_quarter_hour.sh --tiny [OUT]           the same at sizes that a CPU can do, to rehearse it
 #
-# Parts come in the order of their worth, each with a limit. What is measured is written at once, so a run that is cut off loses
+# Parts come in the order of their worth, each with a limit. What is measured is written at once: a run that is cut off loses
 # nothing but the part it was in. Weights are random, at the sizes of released models, and are made there.
 set -u
 cd "$(dirname "$0")/.."

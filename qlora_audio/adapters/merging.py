@@ -21,7 +21,7 @@ from ..bits.nf4 import dequantize_nf4, quantize_nf4
 from .lora import adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer
 from .modalities import unwrap
 from .saving import in_4bit, load_adapter, original_weight, original_weights, read_adapter
-from .targets import set_layer, add_lora, LoRAConfig
+from .targets import add_lora, LoRAConfig
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #cff54ea7
 @dataclass
@@ -34,14 +34,14 @@ class AdapterSet:
 
     def put_in(self, model:nn.Module):
         "Put these layers around the base"
-        for name, layer in self.layers.items(): set_layer(model, name, layer.train(model.training))
+        for name, layer in self.layers.items(): model.set_submodule(name, layer.train(model.training))
         for layer, _, trained in self.biases: layer.bias = trained
         model.lora_config = self.config
 
     def take_out(self, model:nn.Module):
         "Leave the base alone in the model"
         for name, layer in self.layers.items():
-            set_layer(model, name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
+            model.set_submodule(name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
         for layer, own, _ in self.biases: layer.bias = own
         vars(model).pop('lora_config', None)
 
@@ -61,12 +61,12 @@ def _new_set(model, source, strict):
     biases = _own_biases(model, config)
     try:
         for layer, _, copied in biases: layer.bias = copied
-        for n, m in own.items(): set_layer(model, n, deepcopy(m))
+        for n, m in own.items(): model.set_submodule(n, deepcopy(m))
         if new: add_lora(model, config)
         else: load_adapter(model, source, strict)
     except BaseException:
         for layer, bias, _ in biases: layer.bias = bias
-        for n, m in own.items(): set_layer(model, n, m)
+        for n, m in own.items(): model.set_submodule(n, m)
         raise
     layers = adapted_layers(model) | {n: model.get_submodule(n) for n in own}
     return AdapterSet(model.lora_config, layers, own, biases)
@@ -349,7 +349,7 @@ def unmerge_adapter(
         raise UserError('model: it was not merged with reversible=True, and its old weights are gone; '
                         'load the base and the adapter again')
     before, mark = vars(model).pop('before_merge'), getattr(model, 'config', model)
-    for name, layer in before['layers'].items(): set_layer(model, name, layer.train(model.training))
+    for name, layer in before['layers'].items(): model.set_submodule(name, layer.train(model.training))
     vars(mark).pop('merged_adapters', None)
     vars(mark).update(before['mark'])
     vars(model).pop('merge_report', None)
@@ -366,7 +366,7 @@ def _merge_one(model, name, into, dtype, read, digest):
     base = getattr(layer, 'base_layer', layer)
     original = partial(original_weight, read, name, base) if read and in_4bit(base) else None
     new, *squares = merged_layer(layer, into, dtype, original)
-    set_layer(model, name, new)
+    model.set_submodule(name, new)
     return squares
 
 def _ratio(a, b): return math.sqrt(a / b) if b else 0.

@@ -30,7 +30,7 @@ from ..errors import UserError
 from ..bits.linear import NF4Linear
 from .lora import adapted_layers, adapter_parameters, base_weight, LoRALinear
 from .modalities import unwrap
-from .targets import set_layer, add_lora, LoRAConfig
+from .targets import add_lora, LoRAConfig
 from .variants import like_base, Replaced, VARIANTS
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #04ac849e
@@ -486,7 +486,7 @@ def unchanged_on_error(
     try: yield
     except BaseException:
         for name, m in modules:
-            if name and model.get_submodule(name) is not m: set_layer(model, name, m)
+            if name and model.get_submodule(name) is not m: model.set_submodule(name, m)
         for p, flag, data in flags:
             p.data = data # a module trained in full may have become float32
             p.requires_grad_(flag)
@@ -624,7 +624,7 @@ def _load_start(model, settings, taken, original, metadata):
         layer, pair = adapters[n], None
         if f'{n}.A' in taken: pair = tuple(taken[f'{n}.{half}'].to(layer.device) for half in 'AB')
         weight = original_weight(read, n, layer.base_layer, 'original')
-        set_layer(model, n, _as_trained(layer, how, r, alpha, pair, weight))
+        model.set_submodule(n, _as_trained(layer, how, r, alpha, pair, weight))
     model.lora_config = _halved(model.lora_config, how)
     return ('the base made again from original= has other 4-bit codes than the one the adapter was trained on; '
             'give the same weights, and quantize them with the same settings') if _other_codes(model, metadata) else ''

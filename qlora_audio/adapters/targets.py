@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['HEADS', 'LoRAConfig', 'name_matches', 'is_head', 'adaptable', 'linear_layers', 'modalities', 'choose_layers',
-           'shared_names', 'adapter_for', 'weights_before', 'set_layer', 'add_lora', 'count_parameters', 'LoRATable',
-           'lora_table']
+           'shared_names', 'adapter_for', 'weights_before', 'add_lora', 'count_parameters', 'LoRATable', 'lora_table']
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #8b49ca96
 import difflib, math, re, warnings
@@ -277,14 +276,6 @@ def _train_biases(model, which):
         owner = module.base_layer if isinstance(module, LoRALayer) else module if which == 'all' else None
         if getattr(owner, 'bias', None) is not None: owner.bias.requires_grad_(True)
 
-def set_layer(
-    model:nn.Module, # changed in place
-    name:str, # of the module that makes room
-    layer:nn.Module,
-):
-    "Replace the submodule called `name`"
-    model.set_submodule(name, layer)
-
 def _save_without_adapters(model, *args, **kwargs):
     "`save_pretrained` of a model that has adapters, whose names no `from_pretrained` knows"
     if adapted_layers(model):
@@ -313,7 +304,7 @@ def add_lora(
     model.requires_grad_(False)
     for name, new in adapters.items():
         if name in weights: start_from(new, variants_for(name, chosen[name], config), weights[name])
-        set_layer(model, name, new)
+        model.set_submodule(name, new)
     _train_in_full([model.get_submodule(name) for name in config.modules_to_save])
     _train_biases(model, config.bias)
     model.lora_config = config

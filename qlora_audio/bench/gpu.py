@@ -751,8 +751,8 @@ def adapt_part(tiny, device, repeat, say, data=None, **_):
 
 # %% ../../nbs/9_proofs/58_gpu.ipynb #7094639b
 PARTS = dict(
-    machine=machine_part, exact=exact_part, kernels=kernels_part, product=product_part, step=step_part, generate=generate_part,
-    limits=limits_part, paging=paging_part, adapt=adapt_part)
+    machine=machine_part, exact=exact_part, kernels=kernels_part, product=product_part, step=step_part,
+    generate=generate_part, limits=limits_part, paging=paging_part, adapt=adapt_part)
 
 def _device_for(device:str|None, tiny:bool) -> torch.device:
     "The one that is asked for, or the current GPU; a CPU for tiny sizes where there is none"

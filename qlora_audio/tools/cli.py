@@ -381,7 +381,8 @@ def return_large_blocks(
     if not sys.platform.startswith('linux'): return False
     library = ctypes.CDLL(None)
     if not hasattr(library, 'mallopt'): return False
-    return bool(library.mallopt(-3, least) and library.mallopt(-1, _KEPT_AT_END)) # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    mmap_threshold, trim_threshold = -3, -1 # M_… of malloc.h
+    return bool(library.mallopt(mmap_threshold, least) and library.mallopt(trim_threshold, _KEPT_AT_END))
 
 # %% ../../nbs/7_tools/41_cli.ipynb #a184b4b2
 def is_memory(e:BaseException) -> bool:

@@ -152,13 +152,13 @@ CHUNKED = { # classes whose loss is the cross-entropy of what their head gives
     'Qwen2AudioForConditionalGeneration', 'Qwen2_5OmniThinkerForConditionalGeneration',
     'Qwen3ASRForConditionalGeneration', 'Speech2TextForConditionalGeneration', 'VoxtralForConditionalGeneration',
     'WhisperForConditionalGeneration'}
-_BENT = 'logits_scaling', 'logit_scale', 'final_logit_softcapping', 'output_router_logits' # in a config
+_FACTORS = 'logits_scaling', 'logit_scale', 'final_logit_softcapping' # in a config: what logits go through
 
 def _bends_logits(config) -> bool:
-    "Whether a model does something to its logits after the head, or to its loss"
+    "Whether a model does something to its logits after the head, or adds to its loss"
     configs = [config, config.get_text_config(decoder=True)]
-    return any((getattr(c, name, None) or 1) != 1 for c in configs for name in _BENT[:3]) or any(
-        getattr(c, _BENT[3], None) for c in configs)
+    scaled = any((getattr(c, name, None) or 1) != 1 for c in configs for name in _FACTORS)
+    return scaled or any(getattr(c, 'output_router_logits', None) for c in configs)
 
 def chunked_head(
     model:nn.Module, # of transformers, or an AudioTextModel
