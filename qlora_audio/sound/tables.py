@@ -100,11 +100,22 @@ def _next_bytes(f, n:int, path) -> bytes:
     except (EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise Fault(path, 'damaged archive', str(e), 'copy or download it again') from None
 
+_ENDLESS = 100_000_000 # bytes of one line: what has none shorter is no table
+
+def _skip_line(f, path, most:int):
+    "Go on to the end of a line that is too long"
+    skipped = 0
+    while (raw := _next_bytes(f, most, path)) and not raw.endswith(b'\n'):
+        skipped += len(raw)
+        if skipped > _ENDLESS:
+            detail = f'a line of more than {_ENDLESS:,} bytes'
+            raise Fault(path, 'not a table', detail, 'give a file with one recording a line')
+
 def _raw_lines(f, path, most:int): # yields the bytes of each line, None for one that is too long
     "Lines of a binary file without their ends"
     while raw := _next_bytes(f, most + 2, path):
         too_long = len(raw) > most and len(raw.rstrip(b'\r\n')) > most
-        while too_long and not raw.endswith(b'\n') and (raw := _next_bytes(f, most, path)): pass
+        if too_long and not raw.endswith(b'\n'): _skip_line(f, path, most)
         yield None if too_long else raw.removesuffix(b'\n').removesuffix(b'\r')
 
 def _line(raw:bytes|None, path, number:int, most:int): # → text, or a `Fault`

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['DATA_HELP', 'BASE_SECONDS', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS', 'GPU_PARTS', 'FUSIONS', 'COMMANDS', 'ENGINES',
            'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse',
-           'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'run_command', 'main']
+           'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'check_places', 'run_command',
+           'main']
 
 # %% ../../nbs/7_tools/41_cli.ipynb #bfb17e03
 import argparse, contextlib, ctypes, difflib, errno, importlib, logging
@@ -463,11 +464,45 @@ def _plain_output():
     finally:
         warnings.showwarning = before
 
+# %% ../../nbs/7_tools/41_cli.ipynb #b3929ada
+# kinds of data that are always on a disk, and what their path is called
+_ON_DISK = dict(folder='folder', audiofolder='folder', kaldi='folder', manifest='table', nemo='table', chat='table')
+
+def _check_data(
+    spec:str, # such as folder:PATH?key=value
+):
+    "The path of a data spec, as far as it can be told without the loader"
+    kind, colon, path = spec.partition('?')[0].partition(':')
+    if colon and path and kind in _ON_DISK and not os.path.exists(path):
+        raise UserError(f'{printable(path)}: no such {_ON_DISK[kind]}')
+    _check_kind(path)
+
+def _check_kind(
+    path, # of a file or folder, or a name that stands for something else
+):
+    "No pipe and no device"
+    if path and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise UserError(f'{printable(path)}: is not a file, but a pipe or device; give one on a disk')
+
+def check_places(
+    args:argparse.Namespace, # from parse
+):
+    "Files and folders that a command line names, before anything is imported for it; a `UserError` names one that is wrong"
+    if data := getattr(args, 'data', None):
+        _check_data(data)
+    for name in ('base', 'adapter', 'model', 'folder', 'encoder', 'decoder'):
+        _check_kind(getattr(args, name, None))
+    for file in getattr(args, 'files', ()):
+        _check_kind(file)
+        if not os.path.exists(file):
+            raise UserError(f'{printable(file)}: no such audio file; look at the path')
+
 # %% ../../nbs/7_tools/41_cli.ipynb #15e0054c
 def run_command(
     args:argparse.Namespace, # from parse
 ):
     "Import what the command needs, and call it"
+    check_places(args)
     module, function = COMMANDS[args.command][0].split(':')
     _quiet_libraries()
     return_large_blocks()
