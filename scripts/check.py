@@ -53,6 +53,8 @@ def docs_build():
         made = {p.stem for p in (d/'_proc').rglob('*.ipynb')}
         missing = [p.stem for p in notebooks if p.stem not in made]
         report('docs: every notebook processed', ok and not missing, out + ' missing: ' + ' '.join(missing))
+        broken = broken_links(d/'_proc')
+        report('docs: links between the pages that were made lead somewhere', not broken, 'these do not: ' + ', '.join(broken))
         lost = [p.stem for p in notebooks if not re.fullmatch(r'# [^\n]+\n\n> [^\n]+\n*', cells(p, 'markdown')[0])]
         report('docs: title and subtitle alone in the first cell, whose other text nbdev drops', not lost, 'move the introduction into a cell of its own: ' + ' '.join(lost))
 
@@ -62,6 +64,32 @@ def anchors(text):
     "What Quarto calls the headings of a page"
     said = re.findall(r'^#+ (.+)$', re.sub(r'^```.*?^```', '', text, flags=re.M | re.S), re.M)
     return {re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', re.sub(r'[^\w\s.-]', '', h.lower()))) for h in said}
+
+def built_page(path):
+    "Of a processed notebook: the file that Quarto makes of it, and its text, what nbdev wrote about functions included"
+    made = json.loads(path.read_text(encoding='utf-8'))['cells']
+    text = [''.join(c['source']) for c in made if c['cell_type'] != 'code']
+    text += [''.join(o.get('data', {}).get('text/markdown', '')) for c in made for o in c.get('outputs', [])]
+    text = '\n\n'.join(text)
+    name = re.search(r'^output-file: (\S+)', text, re.M)
+    return path.parent/(name[1] if name else f'{path.stem}.html'), re.sub(r'^```.*?^```', '', text, flags=re.M | re.S)
+
+def broken_links(proc):
+    "Links of processed notebooks to pages or headings that are not there, those among them that nbdev made of names"
+    site = re.search(r'^  site-url: (\S+)', (here/'_quarto.yml').read_text(encoding='utf-8'), re.M)[1]
+    made = {p.resolve(): built_page(p) for p in proc.rglob('*.ipynb')}
+    headings = {p: anchors(text) for p, (_, text) in made.items()}
+    of_page = {page.resolve(): headings[p] for p, (page, _) in made.items()}
+    broken = []
+    for path, (page, text) in made.items():
+        for target in re.findall(r'\]\(([^()\s]+)\)', text):
+            file, _, anchor = target.removeprefix(f'{site}/').partition('#')
+            if re.match(r'\w+:', file): continue # another site
+            to = (proc/file if target.startswith(site) else path.parent/file if file else path).resolve()
+            there = of_page.get(to, headings.get(to))
+            if there is None and not to.exists() or anchor and there is not None and anchor not in there:
+                broken.append(f'{page.name}: {target}')
+    return broken
 
 def links():
     "Relative links of all pages lead somewhere, and the sidebar has every notebook once"
