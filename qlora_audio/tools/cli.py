@@ -64,8 +64,9 @@ TRAIN_OPTIONS = dict(
     **_SEED,
     save_steps=dict(type=int, help='steps from one checkpoint to the next; a tenth of the run if not given'),
     keep=dict(type=int, default=3, help='checkpoints that are kept'),
-    dev=dict(help='part of the data for --patience and --report-to; a tenth of the training part if not given'),
-    patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and take the best'),
+    dev=dict(nargs='?', const='', metavar='PART', help='hear this part of the data at each checkpoint and keep the best; '
+             'a tenth of the training part where none is named'),
+    patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and keep the best'),
     report_to=dict(
         choices=('tensorboard', 'trackio'),
         help='show loss, and WER, CER, RTFx and transcripts of --dev at each checkpoint, in --out/checkpoints/runs or '

@@ -217,7 +217,7 @@ def _without_sound(data):
 
 def _hold_out_dev(args, train):
     "What is trained on, and what is heard at each checkpoint; None where none is to be chosen or shown"
-    if args.patience is None and args.report_to is None:
+    if args.patience is None and args.report_to is None and args.dev is None:
         return train, None
     if args.dev:
         dev, = read_data(args, args.dev)
@@ -307,9 +307,10 @@ def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> 
         save_steps=args.save_steps or max(1, steps // 10), save_total_limit=args.keep,
         patience=args.patience, optim_budget=args.device_budget, max_seconds=args.max_seconds,
         gradient_accumulation_steps=args.gradient_accumulation_steps)
-    if args.patience is not None or args.report_to is not None:
-        more['eval_steps'] = more['save_steps']
-        more['eval_strategy'] = 'steps'
+    if dev is not None:
+        more |= dict(eval_steps=more['save_steps'], eval_strategy='steps')
+        metric = 'loss' if speech.family.metrics == 'accuracy' else 'wer'
+        more |= dict(metric_for_best_model=metric, load_best_model_at_end=args.dev is not None)
     if args.report_to is not None:
         more |= dict(report_to=args.report_to, project='qlora_audio', run_name=Path(args.out).name)
     run = QLoRAArguments(
@@ -365,18 +366,21 @@ def _train_until_stopped(args, trainer, stop):
 
 def _finish(args, out, speech, train, test, trainer, log, start):
     "The adapter, beside the log of the run"
+    state = trainer.state
     shutil.rmtree(out/'.adapter', ignore_errors=True) # of an earlier version that was cut off
     try:
         save_adapter(speech.model, out, overwrite=True)
     except UserError as e:
         raise UserError(f'{e}; then go on with: qlora_audio train --out {out} --resume') from e
     log |= {f'{name}_after': rate for name, rate in _score(speech, test, args).items()}
-    log['losses'] = [(h['step'], round(h['loss'], 4)) for h in trainer.state.log_history if 'loss' in h]
+    log['losses'] = [(h['step'], round(h['loss'], 4)) for h in state.log_history if 'loss' in h]
     log['skipped'] = dict(train=train.skipped, test=test.skipped)
     log = vars(args) | log
     write_whole(out/'README.md', adapter_card(log, out.name, time.strftime('%Y-%m-%d')))
     write_whole(out/LOG, json.dumps(log, indent=1))
     seconds = f"{log['train_seconds']:.0f} s of training, {time.time() - start:.0f} s in all"
+    if trainer.args.load_best_model_at_end and state.best_global_step:
+        print(f'kept: the adapter of step {state.best_global_step}, the best on dev')
     print(f'{_change(log)}, {seconds}; adapter in {out}')
     _say_skipped(train=train, test=test)
 
@@ -469,7 +473,7 @@ def dry_run(args):
     counts = count_parameters(model)
     print(f"trained {counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})")
     timer = _StepTimer()
-    three_steps = argparse.Namespace(**vars(args) | dict(steps=3, epochs=None, patience=None, report_to=None))
+    three_steps = argparse.Namespace(**vars(args) | dict(steps=3, epochs=None, patience=None, dev=None, report_to=None))
     with tempfile.TemporaryDirectory() as folder:
         nothing_written = dict(save_strategy='no', logging_strategy='no')
         _make_trainer(three_steps, speech, train, None, folder, [timer], **nothing_written).train()

@@ -530,7 +530,7 @@ def stacked_bars(
 ):
     "One bar for each plan, one colour for each part"
     import matplotlib.pyplot as plt # optional: a plan in words needs none
-    ax = ax or plt.subplots(figsize=(7, .55 * len(plans) + 1.2), layout='constrained')[1]
+    ax = ax or plt.subplots(figsize=(6.5, .55 * len(plans) + 1.2), layout='constrained')[1]
     left = np.zeros(len(plans))
     for part, color in COLORS.items():
         width = np.array([p.parts.get(part, 0) / 1e9 for p in plans.values()])
