@@ -165,7 +165,7 @@ _MODEL = 'the built-in base if not given'
 COMMANDS = { # name → function, help, options, positional argument
     'demo': ('qlora_audio.tools.commands:run_demo', 'The whole road in a few minutes, on built-in speech',
              dict(out=dict(help='keep the adapter in this new folder'), **_SEED), {}),
-    'train': ('qlora_audio.tools.commands:run_train', 'Fine-tune an adapter on recordings', TRAIN_OPTIONS, {}),
+    'train': ('qlora_audio.tools.train:run_train', 'Fine-tune an adapter on recordings', TRAIN_OPTIONS, {}),
     'evaluate': ('qlora_audio.tools.commands:run_evaluate', 'Word and character error rates on recordings',
                  _EVALUATE, {}),
     'transcribe': ('qlora_audio.tools.commands:run_transcribe', 'The words in audio files of any length', _TRANSCRIBE,
