@@ -531,8 +531,8 @@ def heat_map(
         image = ax.imshow(grid, cmap='Blues', vmin=0, vmax=vmax, aspect='auto')
         for i, j in (~grid.isnan()).nonzero().tolist():
             color = 'white' if grid[i, j] > .6 * vmax else 'black'
-            ax.text(j, i, f'{grid[i, j]:.0f}', ha='center', va='center', fontsize=7, color=color)
+            ax.text(j, i, f'{grid[i, j]:.0f}', ha='center', va='center', fontsize=9, color=color)
         ax.set(title=modality, xticks=range(grid.shape[1]), yticks=range(len(kinds)), yticklabels=kinds, xlabel='block')
-        ax.tick_params(labelsize=7)
+        ax.tick_params(labelsize=9)
     fig.colorbar(image, ax=list(axes[0]), label='rank', fraction=.05)
     return fig
