@@ -524,7 +524,7 @@ def heat_map(
     import matplotlib.pyplot as plt
     grids, vmax = _rank_grids(allocation), vmax or max(allocation.ranks.values())
     depths = [grid.shape[1] for _, grid in grids.values()]
-    size = .8 + sum(1.6 + .3 * n for n in depths), .8 + .26 * max(len(kinds) for kinds, _ in grids.values())
+    size = .6 + sum(1.2 + .25 * n for n in depths), .8 + .26 * max(len(kinds) for kinds, _ in grids.values())
     fig, axes = plt.subplots(1, len(grids), figsize=size, width_ratios=[1.2 + .3 * n for n in depths],
                              squeeze=False, layout='constrained')
     for ax, (modality, (kinds, grid)) in zip(axes[0], grids.items()):
