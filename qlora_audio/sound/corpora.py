@@ -1686,6 +1686,3 @@ def load_speech(
     if streaming and own_stream: return ds
     for left_out in ('skipped', 'unused'): setattr(ds, left_out, getattr(ds, left_out, []))
     return _stream(ds, on_error) if streaming else ds
-
-# %% ../../nbs/3_sound/13_corpora.ipynb #40f41d3f
-#| export

@@ -524,15 +524,15 @@ def heat_map(
     import matplotlib.pyplot as plt
     grids, vmax = _rank_grids(allocation), vmax or max(allocation.ranks.values())
     depths = [grid.shape[1] for _, grid in grids.values()]
-    size = .8 + sum(1.6 + .3 * n for n in depths), .8 + .26 * max(len(kinds) for kinds, _ in grids.values())
+    size = .6 + sum(1.2 + .25 * n for n in depths), .8 + .26 * max(len(kinds) for kinds, _ in grids.values())
     fig, axes = plt.subplots(1, len(grids), figsize=size, width_ratios=[1.2 + .3 * n for n in depths],
                              squeeze=False, layout='constrained')
     for ax, (modality, (kinds, grid)) in zip(axes[0], grids.items()):
         image = ax.imshow(grid, cmap='Blues', vmin=0, vmax=vmax, aspect='auto')
         for i, j in (~grid.isnan()).nonzero().tolist():
             color = 'white' if grid[i, j] > .6 * vmax else 'black'
-            ax.text(j, i, f'{grid[i, j]:.0f}', ha='center', va='center', fontsize=7, color=color)
+            ax.text(j, i, f'{grid[i, j]:.0f}', ha='center', va='center', fontsize=9, color=color)
         ax.set(title=modality, xticks=range(grid.shape[1]), yticks=range(len(kinds)), yticklabels=kinds, xlabel='block')
-        ax.tick_params(labelsize=7)
+        ax.tick_params(labelsize=9)
     fig.colorbar(image, ax=list(axes[0]), label='rank', fraction=.05)
     return fig
