@@ -1,8 +1,9 @@
 """Execute notebooks and store their outputs, figures with twice the pixels:
 
     python scripts/outputs.py nbs/1_bits/01_nf4.ipynb …
+    python scripts/outputs.py --slow nbs/7_tools/43_widgets.ipynb     # cells that are marked slow run, too
 
-Cells that tests skip (slow, gpu, notest) keep the outputs they have, and so does a notebook in which a cell fails.
+Other cells that tests skip (gpu, notest) keep the outputs they have, and so does a notebook in which a cell fails.
 Progress bars and what goes to the standard error are left out. Run `nbdev_export` before and `nbdev_clean` after it.
 """
 import re
@@ -13,7 +14,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-SKIP = re.compile(r'^#\|\s*(slow|gpu|notest|eval:\s*false)', re.M)
+SKIP = re.compile(r'^#\|\s*(gpu|notest|eval:\s*false)', re.M)
+SLOW = re.compile(r'^#\|\s*slow', re.M)
 PROGRESS = re.compile(r'\d+%\|')
 
 
@@ -41,7 +43,7 @@ def kept(outputs):
     return out
 
 
-def execute(path):
+def execute(path, slow):
     "True if every cell ran"
     notebook = nbformat.read(path, 4)
     client = NotebookClient(
@@ -49,7 +51,7 @@ def execute(path):
         extra_arguments=['--InlineBackend.figure_format=retina'])
     with client.setup_kernel():
         for i, cell in enumerate(notebook.cells):
-            if cell.cell_type != 'code' or SKIP.search(cell.source):
+            if cell.cell_type != 'code' or SKIP.search(cell.source) or not slow and SLOW.search(cell.source):
                 continue
             start = time.time()
             try:
@@ -67,9 +69,10 @@ def execute(path):
 
 def main():
     wrong = 0
-    for path in map(Path, sys.argv[1:]):
+    slow = '--slow' in sys.argv
+    for path in [Path(a) for a in sys.argv[1:] if a != '--slow']:
         start = time.time()
-        ok = execute(path)
+        ok = execute(path, slow)
         wrong += not ok
         print(f"{path}: {'executed' if ok else 'left as it was'}, {time.time() - start:.0f} s", flush=True)
     return bool(wrong)

@@ -52,7 +52,7 @@ straight = run('straight'); straight.remove_callback(Progress); straight.train()
 pairs = zip(trainable_state(straight.model).values(), trainable_state(live.trainer.model).values())
 print('equal to a run that was never stopped:', all(torch.equal(a, b) for a, b in pairs))
 '''
-CELLS = dict(setup=SETUP, nf4='nf4_explorer()', memory='from qlora_audio.tools.widgets import memory_planner; memory_planner()', listen="Listen(FourWays('adapter'), clips)", train="live = TrainLive(run('stopped')); live", same=SAME)
+CELLS = dict(setup=SETUP, nf4='nf4_explorer()', memory='from qlora_audio.tools.widgets import memory_planner; memory_planner()', listen="Listen(FourWays('adapter'), clips)", train="live = TrainLive(run('stopped')); live", same=SAME, road="from qlora_audio.tools.widgets import Road; Road('synthetic?n=8', 'walked')")
 
 
 def find_browser(): return next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -138,7 +138,7 @@ def sounds(hand, folder, deny, screenshot):
         with hand.page.expect_file_chooser() as chooser: hand.cell.locator('button.widget-upload').click()
         chooser.value.set_files(folder/file)
     upload('clip.wav'); text = hand.sees('the same clip uploaded', four, but=picked)
-    words = lambda lines: [re.sub(r' +\d+%  |   +', '  ', line) for line in lines.split('\n') if 'adapter' in line]
+    words = lambda lines: [re.sub(r'\s+\d+%\s+|\t|   +', '  ', line) for line in lines.split('\n') if 'adapter' in line]
     if words(text) != words(picked): raise AssertionError(f'listen: the uploaded clip gives {words(text)}, the picked one {words(picked)}')
     upload('notes.wav'); hand.sees('a file that is not audio', r'^notes\.wav: not audio')
     upload('empty.wav'); hand.sees('an empty file', r'^empty\.wav: the file is empty')
@@ -165,6 +165,15 @@ def memory(hand):
     hand.drag('seconds', 1); hand.sees('recordings of a minute', r'^seconds: 60 are more than this encoder hears')
     hand.drag('seconds', 9 / 59); hand.sees('and of ten seconds again', r'64 × 10 s')
 
+def road(hand, screenshot):
+    hand.press('1 look'); hand.sees('looked at the data', r'8 recordings, 0 cannot be used', 120)
+    hand.box('steps').locator('input').fill('4'); hand.page.keyboard.press('Tab')
+    hand.cell.locator('.board-verdict', has_text='done').wait_for(timeout=60_000)
+    hand.press('3 train'); hand.sees('trained', r'(?s)step 4/4.*adapter in walked', 300)
+    hand.cell.locator('.board-verdict', has_text='done').wait_for(timeout=60_000)
+    screenshot()
+    hand.press('3 train'); hand.sees('a finished run is not begun again', r'walked: exists already', 120)
+
 def drive(browser, python, shots, only=None):
     from playwright.sync_api import sync_playwright
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
@@ -190,7 +199,7 @@ def drive(browser, python, shots, only=None):
             def printed(name, text): hands[name].cell.locator('.jp-OutputArea-output', has_text=text).first.wait_for(timeout=120_000)
 
             run_cell('setup'); printed('setup', 'ready')
-            acts = dict(nf4=levels, memory=memory, listen=lambda h: sounds(h, folder, context.clear_permissions, lambda: screenshot('listen')), train=lambda h: training(h, lambda: screenshot('train')))
+            acts = dict(nf4=levels, memory=memory, listen=lambda h: sounds(h, folder, context.clear_permissions, lambda: screenshot('listen')), train=lambda h: training(h, lambda: screenshot('train')), road=lambda h: road(h, lambda: screenshot('road')))
             for name, act in acts.items():
                 if only and name not in only: continue
                 run_cell(name)
@@ -208,7 +217,7 @@ def main():
     parser.add_argument('--browser', help='path of a Chromium or Chrome')
     parser.add_argument('--python', default=sys.executable, help='the Python that JupyterLab and qlora_audio are installed for')
     parser.add_argument('--screenshots', type=Path, metavar='FOLDER', help='where pictures of the boards go')
-    parser.add_argument('--only', nargs='+', choices=('nf4', 'memory', 'listen', 'train'), help='these boards alone')
+    parser.add_argument('--only', nargs='+', choices=('nf4', 'memory', 'listen', 'train', 'road'), help='these boards alone')
     args = parser.parse_args()
     browser = args.browser or find_browser()
     try: import playwright; missing = '' if browser else f'no browser: none of {", ".join(BROWSERS)} is on the PATH'

@@ -72,7 +72,8 @@ def _reason(
     "What is wrong with a row"
     known = ds.reasons[i] if getattr(ds, 'reasons', []) else ''
     if known not in ('', 'missing', 'undecodable'): return known # those two are told more exactly
-    try: return check_row(row if 'files' in row else ds[i])
+    about = {'duration': None} if getattr(ds, 'estimated', False) else {} # a guess cannot be wrong
+    try: return check_row((row if 'files' in row else ds[i]) | about)
     except (ValueError, OSError): return 'undecodable'
 
 def _rows(raw:Dataset): # yields dicts

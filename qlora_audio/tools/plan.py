@@ -511,8 +511,8 @@ def plan(
 
 # %% ../../nbs/7_tools/37_plan.ipynb #16000063
 COLORS = {
-    'base': '#4c72b0', 'adapters': '#dd8452', 'optimizer': '#c44e52', 'activations': '#55a868', 'logits': '#8172b3',
-    'restored weights': '#937860', 'gradients': '#da8bc3', 'overhead': '#bbbbbb'}
+    'base': '#0072B2', 'adapters': '#E69F00', 'optimizer': '#D55E00', 'activations': '#009E73', 'logits': '#CC79A7',
+    'restored weights': '#56B4E9', 'gradients': '#F0E442', 'overhead': '#999999'}
 
 def _mark_cards(ax, cards:tuple, most:float):
     "A dotted line at each card that is not far beyond the longest bar"
