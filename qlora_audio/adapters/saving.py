@@ -205,6 +205,7 @@ def _nothing_left(folder, names):
         raise UserError(f'{folder}: the adapter could not be written ({e}); make room, or let it be written to. '
                         'What was there before is as it was') from e
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #0c5c54e9
 def write_adapter(
     folder:Path,
     texts:dict, # file name → JSON
@@ -418,6 +419,7 @@ def _tensors_of(path):
         raise UserError(f'{path}: damaged: its numbers are not those that were written; save the adapter again')
     return tensors, metadata
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #3939cc88
 LARGEST_TEXT = 1 << 24 # bytes of a JSON file
 
 def _json_of(path):
@@ -559,6 +561,7 @@ def original_weights(
     "Read the weights of a 16-bit base one at a time"
     return _weights_of_model(base) if isinstance(base, nn.Module) else _weights_of_folder(base)
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #ad816db3
 def in_4bit(layer:nn.Module) -> bool:
     "Whether its weight is in 4 bits, ours or bitsandbytes'"
     return isinstance(layer, NF4Linear) or getattr(getattr(layer, 'weight', None), 'quant_state', None) is not None
@@ -603,6 +606,7 @@ def _halved(config, how):
     return replace(config, r=config.r // 2, lora_alpha=config.lora_alpha / grown, rank_pattern=ranks,
                    alpha_pattern=alphas, init_lora_weights=how)
 
+# %% ../../nbs/2_adapters/08_saving.ipynb #02c12a29
 def _starts_fit(how, layers, adapters):
     "Whether the settings of a start belong to the layers with adapters"
     variant = VARIANTS.get(how)

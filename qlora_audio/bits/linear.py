@@ -452,6 +452,7 @@ def _loaded(key, old, new, assign):
     if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=False)
     return new.detach().to(old.dtype)
 
+# %% ../../nbs/1_bits/03_linear.ipynb #2bf67d84
 def load_weight(layer, tensors, assign):
     "Put a checkpoint's weight into the layer"
     info = read_quant_state(tensors)
