@@ -34,7 +34,7 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, labels, head, rows, wanted, *learned):
         labelled = (labels != -100).nonzero().flatten()
-        if hidden.is_meta: rows = len(labelled) # `plan` compares steps of all sizes operation by operation
+        if hidden.is_meta: rows = len(labelled) # one group: `plan` compares the operations of steps of all sizes
         grad = torch.zeros_like(hidden) if wanted else None
         grads = [torch.zeros_like(p, dtype=torch.float32) for p in learned]
         total = hidden.new_zeros((), dtype=torch.float32)
@@ -102,7 +102,7 @@ class _HeadHooks:
             model.register_forward_hook(self.after, with_kwargs=True, always_call=True)]
 
     def _keeps_its_own(self, model, kwargs) -> bool:
-        "Whether this call is none of ours"
+        "Whether the model takes its own loss in this call"
         learns = model.training and torch.is_grad_enabled() and kwargs.get('labels') is not None
         if not learns or any(kwargs.get(name) is not None for name in ('shift_labels', 'logits_to_keep')): return True
         if not kwargs.get('return_dict', getattr(model.config, 'return_dict', True)): return True
@@ -129,7 +129,7 @@ class _HeadHooks:
         "The loss, in place of logits"
         labels, hidden = self.labels, self.hidden
         self.labels = self.hidden = None
-        if labels is None or output is None: return None # none of ours, or an error on its way
+        if labels is None or output is None: return None # its own loss, or an error on its way
         if hidden is None: raise UserError(
             f'model: a {type(model).__name__} did not call its head; train it with chunked_loss=False')
         if self.shifted: labels = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
