@@ -7,7 +7,7 @@ __all__ = ['NO_SPACES', 'WhisperForConditionalGeneration', 'known_languages', 'd
            'token_starts', 'timed_words', 'split_at_times', 'write_with_times', 'WhisperFamily']
 
 # %% ../../nbs/4_models/22_whisper.ipynb #a08eb181
-import contextlib, math
+import contextlib, math, warnings
 import numpy as np
 import torch
 import transformers
@@ -67,6 +67,11 @@ def decoder_prefix(
         prefix += [ids(f'<|{language}|>'), ids(f'<|{settings.task}|>')]
     prefix.append(ids('<|notimestamps|>'))
     return _prompt_ids(tokenizer, settings.prompt) + prefix
+
+def _warn_of_language(speech):
+    "Once, where a model of many languages learns and nobody has said which"
+    if speech.settings.language is None and known_languages(speech.model):
+        warnings.warn('language: none is named, so the texts are learned as English; name it, such as language="cs"')
 
 def _prompt_ids(tokenizer, prompt:str|None) -> list[int]:
     "`<|startofprev|>` and the words that went before"
@@ -308,6 +313,7 @@ class WhisperFamily(Family):
         return _full_samples(speech) / speech.sampling_rate
 
     def batch(self, speech, waves, rows):
+        _warn_of_language(speech)
         prefix = decoder_prefix(speech.model, speech.processor.tokenizer, speech.settings)
         words = [_word_ids(speech, row['text']) for row in rows]
         inputs = [torch.tensor(prefix + w[:-1]) for w in words]

@@ -276,7 +276,7 @@ def smoothed(
     return out
 
 def read_run(
-    folder, # that `train` wrote, or a checkpoint
+    folder, # that the command train wrote, or a checkpoint
 ) -> dict: # step → loss
     "The losses of another run"
     for name, losses in (('training_log.json', lambda log: log['losses']), ('trainer_state.json', lambda state: [

@@ -22,11 +22,13 @@ def _group(head, hidden, labels, learned, wanted): # hidden (n, d), labels (n,)
     z = raw.detach()
     if z.dtype != torch.float32: z = z.float()
     y = labels[:, None]
-    log_sum = z.logsumexp(1, keepdim=True)
-    loss = (log_sum - z.gather(1, y)).sum()
+    z = z.sub_(z.amax(1, keepdim=True))
+    right = z.gather(1, y)
+    sums = z.exp_().sum(1, keepdim=True)
+    loss = (sums.log() - right).sum()
     if not wanted: return loss, None, ()
-    p = z.sub_(log_sum).exp_()
-    p.scatter_add_(1, y, torch.full_like(log_sum, -1.))
+    p = z.div_(sums)
+    p.scatter_add_(1, y, torch.full_like(sums, -1.))
     grads = torch.autograd.grad(raw, [hidden, *learned], p.to(raw.dtype))
     return loss, grads[0], grads[1:]
 
