@@ -35,7 +35,7 @@ from qlora_audio.models.audio_text import (
 @dataclass
 class SpeechSettings:
     "What a released model is told besides the sound; which of it is used depends on the family"
-    language:str|None = None # code or name, such as 'cs' or 'czech'; if None the model guesses, and learns as if it were English
+    language:str|None = None # code or name, such as 'cs' or 'czech'; None: guessed, and learned as English
     task:str = 'transcribe' # or 'translate', into English
     prompt:str|None = None # what was said before, or words to expect
     question:str|None = None # for chat models; a request for a transcript if None

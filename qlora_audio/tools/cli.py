@@ -64,8 +64,9 @@ TRAIN_OPTIONS = dict(
     **_SEED,
     save_steps=dict(type=int, help='steps from one checkpoint to the next; a tenth of the run if not given'),
     keep=dict(type=int, default=3, help='checkpoints that are kept'),
-    dev=dict(nargs='?', const='', metavar='PART', help='hear this part of the data at each checkpoint and keep the best; '
-             'a tenth of the training part where none is named'),
+    dev=dict(
+        nargs='?', const='', metavar='PART', help='hear this part of the data at each checkpoint and keep the best; a '
+        'tenth of the training part where none is named'),
     patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and keep the best'),
     report_to=dict(
         choices=('tensorboard', 'trackio'),
@@ -488,7 +489,7 @@ def _check_kind(
 def check_places(
     args:argparse.Namespace, # from parse
 ):
-    "Files and folders that a command line names, before anything is imported for it; a `UserError` names one that is wrong"
+    "Files and folders that a command line names, before anything is imported for it; `UserError` if one is wrong"
     if data := getattr(args, 'data', None):
         _check_data(data)
     for name in ('base', 'adapter', 'model', 'folder', 'encoder', 'decoder'):

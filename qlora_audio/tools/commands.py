@@ -172,7 +172,10 @@ def check_finite(args, *names):
         if value is not None and not math.isfinite(value):
             raise UserError(f'--{name.replace("_", "-")}: {value} is no number to compute with; give another')
 
-def print_now(line):
+def print_now(
+    line:str,
+):
+    "At once, also where nobody watches"
     print(line, flush=True)
 
 def say_skipped(**data):

@@ -6,9 +6,10 @@
 __all__ = ['BLUE', 'RED', 'GREEN', 'ORANGE', 'GREY', 'PIXELS', 'SHAPES', 'FREE_RULES', 'RECORD_RATE', 'RECORD_SECONDS',
            'REFUSALS', 'png', 'Verdict', 'Board', 'Explorer', 'make_weights', 'levels_of', 'to_levels',
            'relative_error', 'explore_nf4', 'draw_nf4', 'nf4_explorer', 'smoothed', 'read_run', 'draw_run', 'Live',
-           'spoken_time', 'TrainLive', 'gate_over_time', 'kept_places', 'FourWays', 'heard_features', 'draw_sound',
-           'four_lines', 'marked', 'four_rows', 'check_sound', 'read_upload', 'as_wav', 'Recorder', 'read_recording',
-           'Listen', 'draw_memory', 'memory_planner', 'road_commands', 'Road']
+           'spoken_time', 'pace', 'stop_button', 'progress_bar', 'TrainLive', 'gate_over_time', 'kept_places',
+           'FourWays', 'heard_features', 'draw_sound', 'four_lines', 'marked', 'four_rows', 'check_sound',
+           'read_upload', 'as_wav', 'Recorder', 'read_recording', 'Listen', 'draw_memory', 'memory_planner',
+           'road_commands', 'Road']
 
 # %% ../../nbs/7_tools/43_widgets.ipynb #bcb2e057
 import base64, html, io, itertools, json, re, shlex, signal, subprocess, sys, threading, time
@@ -23,6 +24,7 @@ import soundfile
 import torch
 from IPython.display import Image
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 from transformers import TrainerCallback
 from ..errors import UserError
@@ -228,8 +230,9 @@ def _draw_errors(ax, seen:dict):
     ax.set(xticks=BLOCKSIZES[::2], xticklabels=BLOCKSIZES[::2])
     ax.set_yscale('log')
     ax.legend()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter('{x:g}')
-    ax.yaxis.set_minor_formatter('{x:g}')
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 def draw_nf4(**values) -> tuple[Figure,str,Verdict]: # values: arguments of `explore_nf4`
     "Levels, use of the codes and errors as a picture, and the numbers in words"
@@ -243,7 +246,8 @@ def draw_nf4(**values) -> tuple[Figure,str,Verdict]: # values: arguments of `exp
     carried = f'{seen["entropy"]:.2f} of {seen["bits"]} bits carried by the codes'
     text = f'error {one:.2%} (even levels {other:.2%}), {seen["stored"]:.3f} bits stored a weight, {carried}'
     better = 'quantiles' if one < other else 'even levels'
-    return figure, text, Verdict(f'{better} fit these weights better: {min(one, other):.1%} against {max(one, other):.1%} error')
+    found = f'{better} fit these weights better: {min(one, other):.1%} against {max(one, other):.1%} error'
+    return figure, text, Verdict(found)
 
 # %% ../../nbs/7_tools/43_widgets.ipynb #de913e72
 def nf4_explorer() -> Explorer:
@@ -253,7 +257,7 @@ def nf4_explorer() -> Explorer:
         task='Bend the weights away from the normal distribution, then see what blocksize and bits do about it.',
         shape=W.Dropdown(options=SHAPES, description='weights', tooltip='the distribution they come from'),
         amount=W.FloatSlider(
-            value=1, min=0, max=1, step=.05, description='amount', tooltip='0: normal; 1: as far from it as this board goes'),
+            value=1, min=0, max=1, step=.05, description='amount', tooltip='0: normal; 1: as far from it as it goes'),
         blocksize=W.SelectionSlider(
             options=BLOCKSIZES, value=64, description='blocksize', tooltip='weights that share one scale'),
         bits=W.IntSlider(value=4, min=2, max=8, description='bits', tooltip='of each code: 4 are NF4'))
@@ -282,7 +286,8 @@ def read_run(
     for name, losses in (('training_log.json', lambda log: log['losses']), ('trainer_state.json', lambda state: [
             (h['step'], h['loss']) for h in state['log_history'] if 'loss' in h])):
         if (file := Path(folder)/name).is_file(): return dict(losses(json.loads(file.read_text())))
-    raise UserError(f'{folder}: no training_log.json and no trainer_state.json; give the folder of a run or a checkpoint')
+    missing = 'no training_log.json and no trainer_state.json'
+    raise UserError(f'{folder}: {missing}; give the folder of a run or a checkpoint')
 
 # %% ../../nbs/7_tools/43_widgets.ipynb #19a0002x
 def _draw_losses(ax, curves:dict, others:dict):
@@ -340,6 +345,28 @@ def spoken_time(
     if seconds < 90: return f'{seconds:.0f} s'
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
 
+def pace(
+    since:float, # time.monotonic() at step `first`
+    first:int,
+    step:int, # the run has come to
+    steps:int, # of the whole run
+) -> str:
+    "Steps a second, the time that is left, and the memory of the process"
+    memory = f'{memory_used() / 1e9:.1f} GB'
+    done, seconds = step - first, time.monotonic() - since
+    if not done or not seconds: return memory
+    left = spoken_time((steps - step) * seconds / done)
+    return f'{done / seconds:.1f} steps a second, about {left} left, {memory}'
+
+def stop_button(tooltip:str) -> W.Button:
+    "Greyed until something runs"
+    return W.Button(description='stop', icon='stop', disabled=True, tooltip=tooltip)
+
+def progress_bar() -> W.FloatProgress: # from 0 to 1
+    "Of a run"
+    return W.FloatProgress(max=1., layout=W.Layout(width='16em'))
+
+# %% ../../nbs/7_tools/43_widgets.ipynb #ee65c45f
 class TrainLive(Board):
     "A run that is watched while it runs, stopped, and gone on with"
     def __init__(self,
@@ -356,9 +383,8 @@ class TrainLive(Board):
         trainer.remove_callback(Progress)
         trainer.add_callback(self.live)
         self.go = W.Button(description='start', icon='play', tooltip='begin, or go on from the newest whole checkpoint')
-        self.halt = W.Button(
-            description='stop', icon='stop', disabled=True, tooltip='finish this step, write a checkpoint, and end')
-        self.bar = W.FloatProgress(max=1., layout=W.Layout(width='16em'))
+        self.halt = stop_button('finish this step, write a checkpoint, and end')
+        self.bar = progress_bar()
         self.go.on_click(self.start)
         self.halt.on_click(self.stop)
         super().__init__(
@@ -406,15 +432,10 @@ class TrainLive(Board):
         kept = f'the adapter is in memory, and in {folder}/checkpoint-{state.global_step}'
         self.judge(Verdict(f'{kept}; next: save_adapter(trainer.model, FOLDER), then Listen' if done else kept, True))
 
-    def pace(self) -> str:
-        "Steps a second, the time that is left, and the memory of the process"
-        state, now = self.trainer.state, time.monotonic()
-        if self.began is None: self.began = now, state.global_step
-        seconds, steps = now - self.began[0], state.global_step - self.began[1]
-        memory = f'{memory_used() / 1e9:.1f} GB'
-        if not steps: return memory
-        left = (state.max_steps - state.global_step) * seconds / steps
-        return f'{steps / seconds:.1f} steps a second, about {spoken_time(left)} left, {memory}'
+    def _pace(self) -> str:
+        step = self.trainer.state.global_step
+        self.began = self.began or (time.monotonic(), step)
+        return pace(*self.began, step, self.trainer.state.max_steps)
 
     def update(self, end:str=''):
         "Draw, unless it was done just now"
@@ -424,7 +445,7 @@ class TrainLive(Board):
         self.bar.value = state.global_step / max(1, state.max_steps)
         figure, text = draw_run(state.log_history, state.max_steps, state.global_step, self.others)
         now = end or ('stopping after this step' if self.live.asked else 'running')
-        self.show(figure, f'{text}; {now}', Verdict(self.pace()))
+        self.show(figure, f'{text}; {now}', Verdict(self._pace()))
 
 # %% ../../nbs/7_tools/43_widgets.ipynb #19a00030
 @torch.no_grad()
@@ -605,7 +626,9 @@ def four_rows(
     said:str|None=None, # what was said, if it is known
 ) -> str: # HTML
     "`four_lines` as a table with a header, wrong words underlined"
-    def row(tag, *cells): return '<tr>' + ''.join(f'<{tag} style="text-align: left">{c}</{tag}>' for c in cells) + '</tr>'
+    def row(tag, *cells):
+        left = f'<{tag} style="text-align: left">'
+        return f'<tr>{"".join(f"{left}{c}</{tag}>" for c in cells)}</tr>'
     rows = [row('th', 'model', *(['WER'] if said else []), 'what it writes')]
     if said: rows.append(row('td', 'said', '', f'<b>{html.escape(said)}</b>'))
     for (bits, on), text in texts.items():
@@ -796,7 +819,8 @@ def draw_memory(
         longest = p.longest_recording()
         room = f'room for a batch of {most}, or for recordings of {longest:g} s in a batch of {batch_size}'
     free = (p.card - p.total) / 1e9
-    verdict = Verdict(f'fits: {free:.1f} GB free', True) if p.fits else Verdict(f'does not fit: {-free:.1f} GB too much', False)
+    found = f'fits: {free:.1f} GB free' if p.fits else f'does not fit: {-free:.1f} GB too much'
+    verdict = Verdict(found, p.fits)
     return figure, f'{p}\n  on {card} there is {room}', verdict
 
 def memory_planner(
@@ -810,10 +834,12 @@ def memory_planner(
         task='Choose a model and your card, then move rank, batch and length until the line below is blue.',
         model=W.Dropdown(options=names, value=model, description='model', tooltip='what is fine-tuned'),
         card=W.Dropdown(options=CARDS, value='24GB', description='card', tooltip='memory of your GPU'),
-        r=W.SelectionSlider(options=[4, 8, 16, 32, 64, 128], value=16, description='rank', tooltip='r of LoRA, on all linear layers'),
+        r=W.SelectionSlider(
+            options=[4, 8, 16, 32, 64, 128], value=16, description='rank', tooltip='r of LoRA, on all linear layers'),
         batch_size=W.IntSlider(value=1, min=1, max=64, description='batch', tooltip='recordings in one pass'),
         seconds=W.IntSlider(value=10, min=1, max=60, description='seconds', tooltip='of sound in each recording'),
-        bits=W.ToggleButtons(options=[('4 bits', 4), ('16 bits', 16)], tooltips=['the base in NF4', 'the base as it is']),
+        bits=W.ToggleButtons(
+            options=[('4 bits', 4), ('16 bits', 16)], tooltips=['the base in NF4', 'the base as it is']),
         checkpointing=W.Checkbox(
             value=True, description='checkpointing', tooltip='activations are computed again instead of kept'))
 
@@ -848,6 +874,23 @@ _STEPS = dict( # of the road: what the button says, and what it is for
     listen=('5 listen', 'what the adapted model writes for the recording'),
     export=('6 export', 'the adapted model for the engine, read by it and compared'))
 
+def _road_fields(data:str, out:str, base:str) -> dict: # name → widget
+    def text(name, value, hint): return W.Text(value=value, description=name, placeholder=hint, tooltip=hint)
+    return dict(
+        base=text('base', base, 'the built-in base; or a folder, or a name on the Hub'),
+        data=text('data', data, 'folder:my_recordings'), language=text('language', '', 'such as cs'),
+        steps=W.IntText(value=150, description='steps', tooltip='of the optimizer'),
+        out=text('adapter', out, 'its folder'), sound=text('recording', '', 'talk.wav'),
+        engine=W.Dropdown(options=list(ENGINES), description='engine', tooltip='who will read the exported model'))
+
+def _not_named(step:str, values:dict) -> str: # '' if nothing is missing
+    "What a step of the road needs and has not got"
+    needed = dict(sound='recording: name a file', out='adapter: name a folder')
+    needed |= dict(data='data: name your recordings, such as folder:my_recordings')
+    used = dict(listen=('sound', 'out'), look=('data',)).get(step, ('data', 'out'))
+    return next((needed[name] for name in used if not values[name]), '')
+
+# %% ../../nbs/7_tools/43_widgets.ipynb #bf7f1881
 class Road(Board):
     "From recordings to an exported adapter, a command behind each button"
     def __init__(self,
@@ -855,18 +898,12 @@ class Road(Board):
         out:str='adapter',
         base:str='',
     ):
-        def text(name, value, hint): return W.Text(value=value, description=name, placeholder=hint, tooltip=hint)
-        self.fields = dict(
-            base=text('base', base, 'the built-in base; or a folder, or a name on the Hub'),
-            data=text('data', data, 'folder:my_recordings'), language=text('language', '', 'such as cs'),
-            steps=W.IntText(value=150, description='steps', tooltip='of the optimizer'),
-            out=text('adapter', out, 'its folder'), sound=text('recording', '', 'talk.wav'),
-            engine=W.Dropdown(options=list(ENGINES), description='engine', tooltip='who will read the exported model'))
+        self.fields = _road_fields(data, out, base)
         self.buttons = {s: W.Button(description=name, tooltip=what) for s, (name, what) in _STEPS.items()}
         for step, button in self.buttons.items(): button.on_click(lambda _, step=step: self.start(step))
-        self.halt = W.Button(description='stop', icon='stop', disabled=True, tooltip='as Ctrl-C in a terminal')
+        self.halt = stop_button('as Ctrl-C in a terminal')
         self.halt.on_click(self.stop)
-        self.bar = W.FloatProgress(max=1., layout=W.Layout(width='16em'))
+        self.bar = progress_bar()
         self.process = self.thread = None
         super().__init__(
             *self.fields.values(), *self.buttons.values(), self.halt, self.bar, title='The whole road',
@@ -877,10 +914,7 @@ class Road(Board):
         "Begin a command, unless one is running or something is not named"
         if self.thread is not None and self.thread.is_alive(): return
         values = {name: w.value.strip() if isinstance(w.value, str) else w.value for name, w in self.fields.items()}
-        needed = dict(sound='recording: name a file', out='adapter: name a folder')
-        needed |= dict(data='data: name your recordings, such as folder:my_recordings')
-        used = {'listen': ('sound', 'out'), 'look': ('data',)}.get(step, ('data', 'out'))
-        if missing := [needed[name] for name in used if not values[name]]: return self.complain(UserError(missing[0]))
+        if missing := _not_named(step, values): return self.complain(UserError(missing))
         self.bar.value = 0.
         self.halt.disabled = False
         for button in self.buttons.values(): button.disabled = True

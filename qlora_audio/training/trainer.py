@@ -367,21 +367,6 @@ NOT_DONE = dict( # arguments of transformers that this trainer does nothing with
     **dict.fromkeys(('eval_accumulation_steps', 'prediction_loss_only', 'batch_eval_metrics', 'eval_do_concat_batches',
                      'include_for_metrics', 'fp16_full_eval', 'bf16_full_eval'), _EVALUATION))
 
-GONE = dict( # arguments of other versions and of other trainers, and what to give here
-    warmup_ratio='give warmup_steps below 1, a share of the run', evaluation_strategy='it is eval_strategy',
-    predict_with_generate='every evaluation writes transcripts', generation_max_length='it follows from each recording',
-    generation_num_beams='transcripts are greedy', tokenizer='give processing_class to QLoRATrainer',
-    max_seq_length='nothing is cut; leave long recordings out with max_seconds or on_error')
-
-def _refuse_unknown(cls, given:dict):
-    "`UserError` for arguments that there are not, with the nearest that there are"
-    known = [f.name for f in fields(cls)]
-    for name in given:
-        if name in known: continue
-        why = GONE.get(name) or (f'{NOT_DONE[name]}; leave it out' if name in NOT_DONE else None)
-        near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'those of transformers.TrainingArguments'
-        raise UserError(f'{name}: there is no such argument; ' + (why or f'near names: {near}'))
-
 def _refuse_ignored(args):
     "`UserError` for an argument that would be accepted and not used"
     usual = {f.name: f.default for f in fields(args)}
@@ -451,6 +436,22 @@ def _plain_checkpointing(args):
         if not getattr(args, name, False): continue
         given = getattr(args, f'{name}_kwargs') or {}
         setattr(args, f'{name}_kwargs', dict(use_reentrant=False) | dict(given))
+
+# %% ../../nbs/5_training/31_trainer.ipynb #5c8830c7
+GONE = dict( # arguments of other versions and of other trainers, and what to give here
+    warmup_ratio='give warmup_steps below 1, a share of the run', evaluation_strategy='it is eval_strategy',
+    predict_with_generate='every evaluation writes transcripts', generation_max_length='it follows from each recording',
+    generation_num_beams='transcripts are greedy', tokenizer='give processing_class to QLoRATrainer',
+    max_seq_length='nothing is cut; leave long recordings out with max_seconds or on_error')
+
+def _refuse_unknown(cls, given:dict):
+    "`UserError` for arguments that there are not, with the nearest that there are"
+    known = [f.name for f in fields(cls)]
+    for name in given:
+        if name in known: continue
+        why = GONE.get(name) or (f'{NOT_DONE[name]}; leave it out' if name in NOT_DONE else None)
+        near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'those of transformers.TrainingArguments'
+        raise UserError(f'{name}: there is no such argument; ' + (why or f'near names: {near}'))
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b8bdb2de
 @dataclass
