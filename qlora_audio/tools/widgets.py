@@ -556,9 +556,10 @@ def _in_hertz(ax, processor, bins:int):
     extractor = getattr(processor, 'feature_extractor', processor)
     filters = getattr(extractor, 'mel_filters', None) # (frequencies, bins)
     if filters is None or np.shape(filters)[1] != bins: return ax.set(ylabel='mel band')
-    peaks = np.argmax(filters, 0) * extractor.sampling_rate / 2 / (len(filters) - 1)
-    shown = [hz for hz in (100, 500, 1000, 2000, 4000, 8000) if peaks[0] <= hz <= peaks[-1]]
-    ax.set(ylabel='Hz', yticks=np.interp(shown, peaks, np.arange(bins) + .5), yticklabels=shown)
+    used = np.flatnonzero(np.any(filters, 0)) # of a low rate, the highest bands have no frequency
+    peaks = np.argmax(filters, 0)[used] * extractor.sampling_rate / 2 / (len(filters) - 1)
+    shown = [hz for hz in (100, 500, 1000, 2000, 4000) if peaks[0] <= hz <= peaks[-1]]
+    ax.set(ylabel='Hz', yticks=np.interp(shown, peaks, used + .5), yticklabels=shown)
 
 def _draw_features(ax, features:Tensor, seconds:float, processor):
     "A wave as a line, log-mel frames as an image"
