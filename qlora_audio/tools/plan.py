@@ -116,7 +116,8 @@ class Source(NamedTuple):
     key:str # the config as text, by which traces are remembered
 
 def source(config:PreTrainedConfig, name:str, rate:float|None=None) -> Source:
-    "With its config as text"
+    "With its config as text; of Qwen2.5-Omni, that of the part which hears and writes"
+    if config.model_type == 'qwen2_5_omni': config = config.thinker_config
     return Source(config, name, rate, config.to_json_string())
 
 # %% ../../nbs/7_tools/37_plan.ipynb #eef97954
