@@ -17,8 +17,9 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from ..bits.linear import workspace
 from ..adapters.targets import add_lora, LoRAConfig
 from ..models.audio_text import AudioTextConfig
+from ..models.families import ready_for_adapters
 from ..models.quantize import NF4Config, quantize_model
-from ..tools.plan import plan, Plan, units_of
+from ..tools.plan import plan, Plan, units_of, WAVEFORMS
 from ..tools.trace import checkpoint, listener, model_class, ragged, Setup, skeleton
 from ..training.losses import chunked_loss
 
@@ -57,6 +58,7 @@ def real_model(config:PreTrainedConfig, setup:Setup) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         model = model_class(config)(config).to(setup.dtype)
+        if config.model_type in WAVEFORMS: ready_for_adapters(model)
         if setup.bits == 4: quantize_model(model, setup.nf4, setup.dtype)
         add_lora(model, setup.lora)
     if setup.checkpointing: checkpoint(model)
@@ -204,27 +206,30 @@ def check_plans(
     return rows
 
 # %% ../../nbs/9_proofs/57_memory.ipynb #c34e5ddc
+def _make_known(kind:str, **sizes) -> PreTrainedConfig|None: # None if this version of transformers has no such kind
+    return _make(kind, **sizes) if kind in CONFIG_MAPPING else None
+
 _SIX = dict(num_hidden_layers=6, num_attention_heads=4, intermediate_size=1024)
 _NAMED = dict(encoder_layers=6, encoder_attention_heads=4, encoder_ffn_dim=1024)
 
 def _chat_models() -> dict: # name → (config, arguments of `compare`)
     "Small ones that are asked and answer"
     text = dict(num_hidden_layers=6, **_TEXT)
-    flamingo = _make(
+    flamingo = _make_known(
         'audioflamingo3', audio_token_id=3999, audio_config=dict(hidden_size=256, **_SOUND, **_SIX),
         text_config=dict(model_type='qwen2', **text))
-    glm = _make(
+    glm = _make_known(
         'glmasr', audio_token_id=3999, text_config=dict(model_type='llama', **text),
         audio_config=dict(hidden_size=256, num_mel_bins=80, max_position_embeddings=400, **_SIX))
     chunks = dict(d_model=256, n_window=50, output_dim=384, **_NAMED)
-    qwen3 = _make(
+    qwen3 = _make_known(
         'qwen3_asr', audio_token_id=3999, pad_token_id=0, text_config=dict(model_type='qwen3', head_dim=64, **text),
         audio_config=dict(num_mel_bins=80, n_window_infer=100, downsample_hidden_size=64, **chunks))
     rope = dict(rope_type='default', rope_theta=10000., mrope_section=[8, 12, 12])
     kinds = dict(audio_token_index=3999, image_token_index=3998, video_token_index=3997)
     ends = dict(vision_start_token_id=3996, vision_end_token_id=3995)
     ends |= dict(audio_start_token_id=3994, audio_end_token_id=3993)
-    omni = _make(
+    omni = _make_known(
         'qwen2_5_omni_thinker', pad_token_id=0, **kinds, **ends, text_config=dict(rope_parameters=rope, **text),
         audio_config=dict(**chunks, **_SOUND),
         vision_config=dict(depth=2, hidden_size=64, intermediate_size=64, num_heads=2, out_hidden_size=384))
@@ -238,18 +243,19 @@ def _chat_models() -> dict: # name → (config, arguments of `compare`)
 def _writing_models() -> dict: # name → (config, arguments of `compare`)
     "Small ones whose decoder attends to the encoder, and one that spells"
     ends = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3)
-    moonshine = _make(
+    moonshine = _make_known(
         'moonshine', vocab_size=4000, hidden_size=256, intermediate_size=1024, encoder_num_hidden_layers=6,
         decoder_num_hidden_layers=5, encoder_num_attention_heads=4, decoder_num_attention_heads=4, **ends)
     layers = dict(decoder_layers=5, decoder_attention_heads=4, decoder_ffn_dim=1024)
-    speech2text = _make('speech_to_text', vocab_size=4000, d_model=256, conv_channels=256, **_NAMED, **layers, **ends)
+    speech2text = _make_known(
+        'speech_to_text', vocab_size=4000, d_model=256, conv_channels=256, **_NAMED, **layers, **ends)
     parakeet = dict(
         model_type='parakeet_encoder', hidden_size=384, subsampling_conv_channels=64, num_mel_bins=80, **_SIX)
-    canary = _make(
+    canary = _make_known(
         'canary', encoder_config=parakeet, vocab_size=4000, **ends,
         decoder_config=dict(num_hidden_layers=5, head_dim=64, **_TEXT))
-    cohere = _make('cohere_asr', encoder_config=parakeet, vocab_size=4000, hidden_size=384, **_SIX, **ends)
-    spells = _make('parakeet_ctc', vocab_size=500, encoder_config=parakeet, pad_token_id=0)
+    cohere = _make_known('cohere_asr', encoder_config=parakeet, vocab_size=4000, hidden_size=384, **_SIX, **ends)
+    spells = _make_known('parakeet_ctc', vocab_size=500, encoder_config=parakeet, pad_token_id=0)
     return {
         'moonshine': (moonshine, dict(checkpointing=False, seconds=6)),
         'speech-to-text': (speech2text, dict(checkpointing=False, seconds=6)),
@@ -257,6 +263,17 @@ def _writing_models() -> dict: # name → (config, arguments of `compare`)
         'cohere-asr': (cohere, dict(checkpointing=True, seconds=6)),
         'parakeet-ctc': (spells, dict(checkpointing=False, seconds=6, text=20))}
 
+# %% ../../nbs/9_proofs/57_memory.ipynb #03fc14a2
+def _body_models() -> dict: # name → (config, arguments of `compare`)
+    "A body with a head that spells, or with one that names a class"
+    made = dict(vocab_size=200, pad_token_id=0, **_WAVE)
+    heads = {
+        'wav2vec2': 'Wav2Vec2ForCTC', 'wavlm': 'WavLMForCTC', 'unispeech': 'UniSpeechForCTC',
+        'unispeech-sat': 'UniSpeechSatForCTC', 'hubert': 'HubertForSequenceClassification'}
+    options = dict(checkpointing=False, seconds=4, text=20)
+    return {head: (_make_known(kind, architectures=[head], **made), options) for kind, head in heads.items()}
+
 def other_models() -> dict: # name → (config, arguments of `compare`)
-    "Nine small models of families that came later"
-    return _chat_models() | _writing_models()
+    "Fourteen small models of other families, as far as this version of transformers has them"
+    found = _chat_models() | _writing_models() | _body_models()
+    return {name: m for name, m in found.items() if m[0] is not None}

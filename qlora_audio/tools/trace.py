@@ -31,6 +31,7 @@ from ..adapters.modalities import modality_of
 from ..adapters.targets import add_lora, LoRAConfig
 from ..models.audio_text import AudioTextModel
 from ..models.encoders import encoder_adapter, encoder_frames, shortest_input
+from ..models.families import is_classifier
 from ..models.quantize import NF4Config, put_skeletons, quantization_plan
 from ..training.losses import LOGITS, chunked_head, chunked_loss
 from ..training.optim import page_capacity
@@ -606,7 +607,8 @@ def _whisper_units(config, seconds, rate) -> int:
 def _whisper_batch(model, B, units, text) -> dict:
     c = model.config
     features = ghost(B, c.num_mel_bins, 2 * c.max_source_positions, like=model)
-    return dict(input_features=features, labels=torch.ones(B, text, dtype=torch.long))
+    shape = (B,) if is_classifier(type(model).__name__) else (B, text)
+    return dict(input_features=features, labels=torch.ones(shape, dtype=torch.long))
 
 register_listener('whisper', Listener(_whisper_units, _whisper_batch, longest=lambda c: c.max_source_positions));
 
