@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['held', 'measured_peak', 'real_model', 'setup_of', 'real_batch', 'compare', 'small_models', 'check_plans',
-           'other_models']
+           'other_models', 'streaming_models']
 
 # %% ../../nbs/9_proofs/57_memory.ipynb #ea6013e7
 import os, warnings
@@ -277,3 +277,12 @@ def other_models() -> dict: # name → (config, arguments of `compare`)
     "Fourteen small models of other families, as far as this version of transformers has them"
     found = _chat_models() | _writing_models() | _body_models()
     return {name: m for name, m in found.items() if m[0] is not None}
+
+# %% ../../nbs/9_proofs/57_memory.ipynb #7577a142
+def streaming_models() -> dict: # name → (config, arguments of `compare`)
+    "A small Moonshine for streams, if this version of transformers has it"
+    sizes = dict(hidden_size=256, num_key_value_heads=4, head_dim=64, **_SIX)
+    encoder = dict(sliding_windows=((16, 4),) * 6, **sizes)
+    ends = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3)
+    config = _make_known('moonshine_streaming', encoder_config=encoder, vocab_size=4000, **sizes, **ends)
+    return {} if config is None else {'moonshine-streaming': (config, dict(checkpointing=False, seconds=6))}

@@ -89,8 +89,8 @@ MODEL_CLASSES = dict(
     musicflamingo='MusicFlamingoForConditionalGeneration', qwen3_asr='Qwen3ASRForConditionalGeneration',
     qwen2_5_omni_thinker='Qwen2_5OmniThinkerForConditionalGeneration',
     moonshine='MoonshineForConditionalGeneration', speech_to_text='Speech2TextForConditionalGeneration',
-    canary='CanaryForConditionalGeneration', cohere_asr='CohereAsrForConditionalGeneration',
-    parakeet_ctc='ParakeetForCTC')
+    moonshine_streaming='MoonshineStreamingForConditionalGeneration', canary='CanaryForConditionalGeneration',
+    cohere_asr='CohereAsrForConditionalGeneration', parakeet_ctc='ParakeetForCTC')
 
 def model_class(config:PreTrainedConfig) -> type:
     "The class that a config is for"
@@ -747,6 +747,28 @@ def _moonshine_batch(model, B, units, text) -> dict:
 register_listener('moonshine', Listener(
     _moonshine_units, _moonshine_batch, grain=lambda c: 16, rate=16_000., whole_logits=True));
 
+# %% ../../nbs/7_tools/36_trace.ipynb #a244c3d6
+def _streamed(config) -> int: # samples of an encoder frame, after two convolutions with a stride of 2
+    return 4 * round(config.encoder_config.sample_rate * config.encoder_config.frame_ms / 1000)
+
+def _streaming_units(config, seconds, rate) -> int: return max(1, math.ceil(seconds * rate / _streamed(config)))
+
+def _streaming_batch(model, B, units, text) -> dict:
+    T = _streamed(model.config) * units
+    sound = dict(input_values=ghost(B, T, like=model), attention_mask=real_frames(B, T, T))
+    return sound | dict(labels=torch.ones(B, text, dtype=torch.long))
+
+def _real_mask(embedder, args, output) -> tuple:
+    "Forward hook: a mask with values, all but the first recording one frame shorter"
+    mask = torch.ones(output[0].shape[:2], dtype=torch.bool)
+    mask[1:, -1] = False
+    return output[0], mask
+
+def _streaming_ready(model): model.model.encoder.embedder.register_forward_hook(_real_mask)
+
+register_listener('moonshine_streaming', replace(
+    LISTENERS['moonshine'], units=_streaming_units, batch=_streaming_batch, ready=_streaming_ready));
+
 # %% ../../nbs/7_tools/36_trace.ipynb #faa99709
 def _speech2text_units(config, seconds, rate) -> int:
     return max(1, math.ceil(seconds * rate / 2 ** config.num_conv_layers))
@@ -783,8 +805,7 @@ for _kind, _batch in dict(canary=_canary_batch, cohere_asr=_canary_batch, parake
 TEXT_ONLY = Listener(lambda c, s, rate: 0, lambda model, B, units, text: words(B, 0, text, -1))
 
 UNTRACED = dict( # model type → why
-    phi4_multimodal='it does as many operations as a batch has recordings', gemma3n='its part for pictures needs timm',
-    moonshine_streaming='its masks are copied to the CPU, and there is nothing to copy')
+    phi4_multimodal='it does as many operations as a batch has recordings', gemma3n='its part for pictures needs timm')
 
 def listener(config:PreTrainedConfig) -> Listener:
     "How a model hears; a causal language model alone does not"
