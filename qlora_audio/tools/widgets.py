@@ -346,8 +346,8 @@ def spoken_time(
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
 
 def pace(
-    since:float, # time.monotonic() at step `first`
-    first:int,
+    since:float, # time.monotonic() at the next
+    first:int, # step
     step:int, # the run has come to
     steps:int, # of the whole run
 ) -> str:
