@@ -136,3 +136,31 @@ def left_out_table(rows, label, against, what=''):
     lines = [f'| {name} | {each(rs)} | {wer(rs):.2%} | '
              + ' | '.join(said(better(rs, by[other])) if (other := than(name)) in by and other != name else '-' for than in against.values()) + f' | {rates(rs)} | {len(rs)} |' for name, rs in by.items()]
     return ['', f'Each speaker left out in turn{what}', '', f"| arm | {' | '.join(SPEAKERS)} | all four | {' | '.join(f'fewer errors than {than} (95 %)' for than in against)} | lr | seeds |", '|---' * (len(SPEAKERS) + len(against) + 4) + '|', *lines, '']
+
+
+KEYS = {'arm', 'method', 'trained on', 'tested on', 'training', 'place', 'kept', 'rule', 'digits of', 'quiet frames',
+        'adapter', 'budget, rank'} # columns that say which run a row is about
+
+
+def _parts(rows, most):
+    "A table as several, the columns that say what a row is about joined in the first of each"
+    keys = max(1, next((i for i, name in enumerate(rows[0]) if name not in KEYS), 1))
+    others = len(rows[0]) - keys
+    each = -(-others // -(-others // (most - 1))) # as even as can be
+    for first in range(keys, len(rows[0]), each):
+        yield [[', '.join(row[:keys]), *row[first:first + each]] for row in rows]
+
+
+def narrow(text, most=6):
+    "Markdown whose tables have at most so many columns, so that a phone can show them"
+    out = []
+    for block in text.split('\n\n'):
+        lines = block.splitlines()
+        if not lines or not all(line.startswith('|') for line in lines) or lines[0].count('|') - 1 <= most:
+            out.append(block)
+            continue
+        rows = [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in [lines[0], *lines[2:]]]
+        for part in _parts(rows, most):
+            table = ['| ' + ' | '.join(row) + ' |' for row in part]
+            out.append('\n'.join([table[0], '|' + '---|' * len(part[0]), *table[1:]]))
+    return '\n\n'.join(out)
