@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['WRAPS', 'PARTS', 'reason', 'free', 'timed', 'in_turns', 'Report', 'middle', 'show', 'config', 'joined', 'models',
-           'quantized_names', 'layer_shapes', 'random_parameter', 'materialize', 'nf4_of_bitsandbytes', 'adapted',
-           'Contender', 'batch_of', 'machine_part', 'about', 'kernel_calls', 'kernels_part', 'agree', 'exact_part',
-           'layers_of', 'way_calls', 'product_part', 'peak_bytes', 'step_part', 'generate_part', 'Limit', 'limits_part',
-           'paging_part', 'adapt_one', 'adapt_part', 'bench_gpu']
+           'trained_models', 'quantized_names', 'layer_shapes', 'random_parameter', 'materialize',
+           'nf4_of_bitsandbytes', 'adapted', 'Contender', 'batch_of', 'machine_part', 'about', 'kernel_calls',
+           'kernels_part', 'agree', 'exact_part', 'layers_of', 'way_calls', 'product_part', 'peak_bytes', 'step_part',
+           'generate_part', 'Limit', 'limits_part', 'paging_part', 'adapt_one', 'adapt_part', 'bench_gpu']
 
 # %% ../../nbs/9_proofs/59_gpu.ipynb #eddf2143
 import contextlib, copy, datetime, functools, gc, importlib.metadata, importlib.util, json, math, platform, statistics
@@ -159,6 +159,13 @@ def models(tiny:bool) -> dict: # name → config of an `AudioTextModel`
         'Llama-3-8B': config('llama', 4096, 14336, 32, 32, 8, 128256, rope_parameters=rope)}
     encoder = known_config('openai/whisper-large-v3')
     return {f'Whisper-large-v3 + {name}': joined(encoder, decoder) for name, decoder in decoders.items()}
+
+def trained_models(tiny:bool) -> dict: # name → config
+    "Whose training step is measured: a Whisper alone, and the models above"
+    if not tiny: return {'whisper-small': known_config('openai/whisper-small')} | models(tiny)
+    small = whisper_config(64, 2, 1, 2, 80, 51865)
+    encoder = CONFIG_MAPPING[small.pop('model_type')](**small, max_source_positions=100)
+    return {'tiny Whisper': encoder} | models(tiny)
 
 def quantized_names(model:nn.Module) -> list: # of str
     "Layers that are put into 4 bits"
@@ -511,8 +518,8 @@ def _contenders(c, batch, device, checkpointing) -> tuple: # kind → step or re
     return calls, peaks
 
 def step_part(tiny, device, repeat, say, **_):
-    "A training step of encoder, fusion and decoder: time and peak memory"
-    for name, c in models(tiny).items():
+    "A training step of a Whisper, and of encoder, fusion and decoder: time and peak memory"
+    for name, c in trained_models(tiny).items():
         batch = batch_of(c, 2 if tiny else 4, 1 if tiny else 10, 8 if tiny else 64, device)
         for checkpointing in (True, False):
             say(f'{name}, {len(batch["labels"])} recordings, checkpointing {"on" if checkpointing else "off"}')
