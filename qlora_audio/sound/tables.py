@@ -8,6 +8,7 @@ __all__ = ['PLACEHOLDERS', 'shown', 'Fault', 'listed', 'open_file', 'read_text',
 
 # %% ../../nbs/3_sound/10_tables.ipynb #4cc4b4e3
 import codecs, csv, gzip, io, json, re, unicodedata, zlib
+from collections import Counter
 from pathlib import Path
 from ..errors import UserError
 
@@ -156,7 +157,7 @@ def _fields(
 def _check_columns(columns:list[str], needed, delimiter:str, path):
     "An error if one is missing or there twice"
     named = [c for c in columns if c]
-    if twice := [c for c in named if named.count(c) > 1][:1]:
+    if twice := [c for c, times in Counter(named).items() if times > 1]:
         raise UserError(f'{shown(path)}: two columns are named {shown(twice[0], 60)!r}; rename one')
     for name in needed:
         if name in columns: continue
