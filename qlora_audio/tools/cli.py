@@ -477,9 +477,9 @@ def _check_data(
     kind, colon, path = spec.partition('?')[0].partition(':')
     if colon and path and kind in _ON_DISK and not os.path.exists(path):
         raise UserError(f'{printable(path)}: no such {_ON_DISK[kind]}')
-    _check_kind(path)
+    _refuse_pipe(path)
 
-def _check_kind(
+def _refuse_pipe(
     path, # of a file or folder, or a name that stands for something else
 ):
     "No pipe and no device"
@@ -493,9 +493,9 @@ def check_places(
     if data := getattr(args, 'data', None):
         _check_data(data)
     for name in ('base', 'adapter', 'model', 'folder', 'encoder', 'decoder'):
-        _check_kind(getattr(args, name, None))
+        _refuse_pipe(getattr(args, name, None))
     for file in getattr(args, 'files', ()):
-        _check_kind(file)
+        _refuse_pipe(file)
         if not os.path.exists(file):
             raise UserError(f'{printable(file)}: no such audio file; look at the path')
 

@@ -8,7 +8,8 @@ __all__ = ['OPTIMIZERS', 'PAGE_BYTES', 'FULL_FINETUNING', 'MODEL_CLASSES', 'PART
            'shapes', 'base_bytes', 'Live', 'copied_bytes', 'Ghosts', 'KernelsOf', 'repeated_alike', 'without_numbers',
            'stacks', 'shorten', 'Trace', 'trace', 'deepen', 'Setup', 'checkpoint', 'prepared', 'Listener',
            'register_listener', 'ghost', 'words', 'own_units', 'own_entries', 'own_batch', 'own_grain', 'own_longest',
-           'ragged', 'real_frames', 'listener', 'ranks_of', 'scaled', 'Step', 'design', 'logits_at_a_time', 'fit_step']
+           'ragged', 'real_frames', 'padded_sound', 'listener', 'ranks_of', 'scaled', 'Step', 'design',
+           'logits_at_a_time', 'fit_step']
 
 # %% ../../nbs/7_tools/36_trace.ipynb #d95f008f
 import contextlib, copy, functools, math, threading, warnings, weakref
@@ -660,12 +661,21 @@ def real_frames(B:int, frames:int, T:int) -> Tensor: # (B, T)
     "The mask of features whose first frames are real"
     return (torch.arange(T) < frames).int().expand(B, -1).contiguous()
 
+def padded_sound(
+    model:nn.Module,
+    B:int,
+    frames:int, # that are real
+    T:int, # of the window
+    mask:str='input_features_mask', # as the family calls it
+) -> dict:
+    "Features of a window, and the mask that says how many of them are real"
+    features = ghost(B, model.config.audio_config.num_mel_bins, T, like=model)
+    return {'input_features': features, mask: real_frames(B, frames, T)}
+
 def _flamingo_batch(model, B, units, text) -> dict:
     c = model.config
     T = 2 * c.audio_config.max_source_positions
-    features = ghost(B, c.audio_config.num_mel_bins, T, like=model)
-    sound = dict(input_features=features, input_features_mask=real_frames(B, 4 * units, T))
-    return words(B, units, text, c.audio_token_id) | sound
+    return words(B, units, text, c.audio_token_id) | padded_sound(model, B, 4 * units, T)
 
 for _kind in ('audioflamingo3', 'musicflamingo'):
     register_listener(_kind, replace(LISTENERS['qwen2_audio'], batch=_flamingo_batch))
@@ -676,9 +686,7 @@ def _glm_units(config, seconds, rate) -> int: return max(1, ((round(seconds * ra
 def _glm_batch(model, B, units, text) -> dict:
     c = model.config
     T = 2 * c.audio_config.max_position_embeddings
-    features = ghost(B, c.audio_config.num_mel_bins, T, like=model)
-    sound = dict(input_features=features, input_features_mask=real_frames(B, 8 * units, T))
-    return words(B, units, text, c.audio_token_id) | sound
+    return words(B, units, text, c.audio_token_id) | padded_sound(model, B, 8 * units, T)
 
 register_listener('glmasr', Listener(
     _glm_units, _glm_batch, grain=lambda c: c.audio_config.max_position_embeddings // 20,
@@ -695,9 +703,8 @@ def _chunks(config, seconds, rate) -> int: return max(1, math.ceil(seconds * rat
 def _qwen3_batch(model, B, units, text) -> dict:
     c = model.config
     T = 2 * c.audio_config.n_window * units
-    features = ghost(B, c.audio_config.num_mel_bins, T, like=model)
-    sound = dict(input_features=features, input_features_mask=real_frames(B, T, T))
-    return words(B, units * _chunk_tokens(c.audio_config), text, c.audio_token_id) | sound
+    tokens = units * _chunk_tokens(c.audio_config)
+    return words(B, tokens, text, c.audio_token_id) | padded_sound(model, B, T, T)
 
 def _one_window(tower, args, kwargs) -> tuple:
     "Forward pre-hook: where windows begin and end"
@@ -712,8 +719,7 @@ register_listener('qwen3_asr', Listener(_chunks, _qwen3_batch, grain=lambda c: 2
 def _omni_batch(model, B, units, text) -> dict:
     c = model.config
     T = 2 * c.audio_config.max_source_positions
-    features = ghost(B, c.audio_config.num_mel_bins, T, like=model)
-    sound = dict(input_features=features, feature_attention_mask=real_frames(B, 4 * units, T))
+    sound = padded_sound(model, B, 4 * units, T, 'feature_attention_mask')
     return words(B, units, text, c.audio_token_id) | sound
 
 def _one_window_of_chunks(tower, args, kwargs) -> tuple:
