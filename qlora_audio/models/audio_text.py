@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PROCESSOR_FILE', 'HOOK_POINTS', 'GREEDY', 'FLOATS', 'GENERATION', 'as_wave', 'text_ids', 'ProcessorFiles',
            'AudioTextProcessor', 'word_ids', 'with_sound', 'row_name', 'SpeechCollator', 'AudioTextConfig', 'put_audio',
-           'HookHandle', 'Hooks', 'HasHooks', 'float_dtype', 'drop_tokens', 'HearsSound', 'prompt_batch', 'AsksDecoder',
-           'token_limit', 'unfinished', 'limit_told', 'WritesWords', 'load_checked', 'load_part', 'part_config',
-           'bundled_processor', 'check_decoder', 'JoinsParts', 'AudioTextModel', 'AudioTextForClassification',
-           'PairCollator']
+           'HookHandle', 'Hooks', 'HasHooks', 'run_encoder', 'float_dtype', 'drop_tokens', 'HearsSound', 'prompt_batch',
+           'AsksDecoder', 'token_limit', 'unfinished', 'limit_told', 'WritesWords', 'load_checked', 'load_part',
+           'part_config', 'bundled_processor', 'check_decoder', 'JoinsParts', 'AudioTextModel',
+           'AudioTextForClassification', 'PairCollator']
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #0ccc0b95
 import contextlib, copy, json, math, warnings, zlib
@@ -384,7 +384,7 @@ class HasHooks:
         return self.hooks.register('after_embed', hook)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #23c12bf6
-def _run_encoder(model, input_features, feature_lengths):
+def run_encoder(model, input_features, feature_lengths):
     "Frames (B, T, D) for the fusion module, and how many of them are real (B,)"
     config, hooks = model.config, model.hooks
     with ExitStack() as around:
@@ -466,7 +466,7 @@ class HearsSound:
     ) -> tuple[Tensor,Tensor]: # audio tokens (B, N, decoder_dim), and how many of the N are real (B,)
         "Encoder and fusion"
         if feature_lengths is None: feature_lengths = torch.full((len(input_features),), input_features.shape[-1])
-        frames, lengths = _run_encoder(self, input_features, feature_lengths.to(input_features.device))
+        frames, lengths = run_encoder(self, input_features, feature_lengths.to(input_features.device))
         return self.fusion(frames.to(float_dtype(self.fusion)), lengths), self.fusion.num_tokens(lengths)
 
     def embed(self,
