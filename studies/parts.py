@@ -4,8 +4,8 @@
     python studies/parts.py MODELS CORPORA --only fresh aligned --seeds 0 --bits 4
     python studies/parts.py --table
 
-Ground. whisper-base hears, SmolLM2-135M writes, between them a projector that makes one token of five frames (ten a
-second). It learns from the training part of speechocean762_child and all of asterisk_en, 732 recordings of 45 minutes
+Ground. whisper-base hears, SmolLM2-135M writes, between them a projector that makes one token of eight frames (six a
+second). It learns from the training part of speechocean762_child and all of asterisk_en, 732 recordings of 32 minutes
 in all, lower case without punctuation, and is tested on 144 recordings of children who are not in the training part.
 
 Arms. `fresh`: projector and LoRA of rank 16 in the decoder learn by the loss of the text, from the start. `aligned`:
@@ -37,7 +37,7 @@ from qlora_audio.training.loop import finetune
 RESULTS = Path(__file__).with_suffix('.jsonl')
 ARMS = ('aligned', 'fresh', 'projector')
 ALIGNING = dict(steps=600, batch_size=16, lr=2e-3)
-STEPS, BATCH, LR = 150, 8, 1e-3
+STEPS, BATCH, LR = 100, 8, 1e-3
 PROMPT = dict(before='Speech: ', after='\nText:')
 
 
@@ -61,7 +61,7 @@ def make_model(models, bits, seed, projector_only):
     quantize = NF4Config(skip_modules=['fusion']) if bits == 4 else None
     model = AudioTextModel.from_parts(
         f'{models}/whisper-base', f'{models}/smollm2-135m', 'projector', quantize=quantize, window='own',
-        fusion_options=dict(k=5, hidden_dim=1024), dtype=torch.float32)
+        fusion_options=dict(k=8, hidden_dim=1024), dtype=torch.float32)
     model.processor.before = PROMPT['before']
     model.processor.after = PROMPT['after']
     if projector_only:
