@@ -19,6 +19,7 @@ from ..sound.audit import check_splits, divide
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
 from ..models.quantize import prepare_for_training
+from ..training.align import align_fusion
 from ..training.loop import TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from .cli import RUN_FILE
@@ -68,7 +69,9 @@ def _like(part, whole):
 
 def prepare_run(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
-    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget')
+    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget', 'align_steps')
+    if args.align_steps and not args.train_fusion:
+        raise UserError('--align-steps: the fusion module stands still; add --train-fusion')
     check_finite(args, 'lr', 'lora_alpha', 'lora_dropout', 'epochs', 'max_seconds')
     if not args.lr > 0:
         raise UserError(f'--lr: {args.lr} teaches nothing; give more than 0, such as {DEFAULTS.learning_rate}')
@@ -103,6 +106,13 @@ def _adapt(args, model):
         r=args.r, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, modules_to_save=fully_trained(args),
         target_modules=_target_modules(args.target_modules))
     return add_lora(model, config)
+
+def _align(args, speech, train):
+    "Where it is asked for: the fusion module learns what the decoder can read, before the training"
+    if not args.align_steps or args.resume:
+        return
+    print_now(f'aligning the fusion module for {args.align_steps} steps')
+    align_fusion(speech.model, train, speech.collator(), args.align_steps, seed=args.seed)
 
 def _steps(args, train) -> int:
     "Optimizer steps of the run"
@@ -233,6 +243,7 @@ def _train_into(args, out:Path):
     data = f'{len(train)} utterances to train on, {len(test)} to test on'
     print_now(f'{data}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
+    _align(args, speech, train)
     with Stop() as stop:
         trainer = _make_trainer(args, speech, train, dev, out/'checkpoints', [stop])
         result = _train_until_stopped(args, trainer, stop)

@@ -16,6 +16,7 @@ from torch import nn, Tensor
 from ..errors import UserError
 from ..sound.audio import feature_length
 from ..sound.batches import pad_last
+from ..sound.corpora import column
 from ..models.audio_text import AudioTextModel, SpeechCollator, float_dtype, run_encoder
 from .loop import StepProgress, batches_by_length, durations_of
 
@@ -112,8 +113,10 @@ def tokens_needed(
     return len(ids) + sum(a == b for a, b in zip(ids, ids[1:]))
 
 def _text_ids(collator, rows) -> list:
-    "Token ids of each text, without the end"
-    return [collator.token_ids(rows[i]['text'])[:-1] for i in range(len(rows))]
+    "Token ids of each text, without the end; no sound is decoded where a column has the texts"
+    listed = 'text' in getattr(rows, 'column_names', ())
+    texts = column(rows, 'text') if listed else [rows[i]['text'] for i in range(len(rows))]
+    return [collator.token_ids(text)[:-1] for text in texts]
 
 def _fitting(model, texts, seconds) -> list:
     "Indices of the rows whose text can be written along their audio tokens; `UserError` where these are few"
