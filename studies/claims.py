@@ -1,0 +1,90 @@
+"""What was claimed, what came out, how sure it is: one line each, from the rows of all studies
+
+    python studies/claims.py
+"""
+from importlib import import_module
+from statistics import mean
+from paired import better, points, read
+
+DIGITS = 'digits, small base'
+
+
+def runs(study, kind='run', **wanted):
+    "Rows of a study that have these values, its main setting"
+    rows = [r for r in read(import_module(study).RESULTS) if r['kind'] == kind and not r.get('left_out')]
+    return [r for r in rows if not r.get('data') and all(r.get(k) == v for k, v in wanted.items())]
+
+
+def rate(rows):
+    "Word errors over words"
+    return f"{sum(sum(r['errors']) for r in rows) / sum(sum(r['words']) for r in rows):.1%}"
+
+
+def between(got, unit):
+    "A difference and its interval; of errors, how many more there are"
+    middle, low, high, seeds = got if unit == 'points' else (-got[0], -got[2], -got[1], got[3])
+    name = 'WER' if unit == 'points' else 'errors'
+    return f"{name} {middle:+.1f} {unit} ({low:+.1f} to {high:+.1f}), {seeds} seed{'s'[:seeds != 1]}"
+
+
+def four_bits():
+    "Released models, then digits"
+    lines = []
+    for corpus, what in (('speechocean762_child', 'children, whisper-tiny.en'), ('tuxpaint_be', 'Belarusian, whisper-base')):
+        nf4, lora = (runs('released', corpus=corpus, arm=arm) for arm in ('nf4', 'lora16'))
+        if got := nf4 and lora and points(nf4, lora):
+            lines.append((f'4 bits learn what 16 bits learn: {what}', f'NF4 {rate(nf4)}, LoRA {rate(lora)}',
+                          between(got, 'points'), 'released-models'))
+    nf4, lora = (runs('qlora', arm=arm) for arm in ('nf4', 'lora16'))
+    lines.append((f'the same: {DIGITS}', f'NF4 {rate(nf4)}, LoRA {rate(lora)}', between(points(nf4, lora), 'points'),
+                  'studies_digits.ipynb#what-4-bits-cost'))
+    return lines
+
+
+def from_parts():
+    "The speech LLM"
+    aligned, fresh = (runs('parts', arm=arm, bits=4) for arm in ('aligned', 'fresh'))
+    if not (aligned and fresh):
+        return []
+    last = [f"{mean(mean(r['losses'][-20:]) for r in rs):.2f}" for rs in (aligned, fresh)]
+    result = f'WER {rate(aligned)}, {rate(fresh)} without; loss {last[0]}, {last[1]}'
+    return [('a fusion module that is aligned first makes a speech LLM in fewer steps', result,
+             between(better(aligned, fresh), '%'), 'a-speech-llm-from-parts')]
+
+
+def strategies():
+    "Frames, ranks, gates, all together: on digits"
+    temporal = import_module('temporal')
+    together = import_module('together')
+    uneven = tuple(temporal.UNEVEN)
+    def summed(study, arm): return study.summed(runs(study.__name__, arm=arm, steps=study.STEPS), uneven)
+    half = dict(kind='free', place='fusion', keep=.5)
+    everything = runs('frames', kind='trained', rule='all')
+    lines = [
+        ('half of the frames cost at most 1 % more errors, untrained', 'no: `pool+kept`, the best rule',
+         better(runs('frames', rule='pool+kept', **half), everything), 'which-frames-can-be-left-out'),
+        ('frames that 4 bits hear badly are worth keeping', 'yes: `pool+kept` against `pool`',
+         better(runs('frames', rule='pool+kept', **half), runs('frames', rule='pool', **half)),
+         'which-frames-can-be-left-out'),
+        ("ranks by the gradient beat the same rank everywhere", 'not shown: both at rank 2',
+         better(runs('ranks', arm='gradient', budget=2), runs('ranks', arm='uniform', budget=2)),
+         'ranks-across-modalities'),
+        ('gates that hear beat LoRA on uneven speech by 10 %', 'no: `route`, the best of them',
+         better(summed(temporal, 'route'), summed(temporal, 'lora')), 'adapters-that-follow-the-sound'),
+        ('all three together beat LoRA', 'no', better(summed(together, 'together'), summed(together, 'plain')),
+         'the-three-together')]
+    return [(f'{claim}: {DIGITS}', result, between(got, '%'), f'studies_digits.ipynb#{where}')
+            for claim, result, got, where in lines]
+
+
+def table():
+    "Markdown"
+    out = ['| claim | result | 95 % | where |', '|---|---|---|---|']
+    for claim, result, interval, where in four_bits() + from_parts() + strategies():
+        link = where if '#' in where else f'#{where}'
+        out.append(f'| {claim} | {result} | {interval} | [runs]({link}) |')
+    return '\n'.join(out)
+
+
+if __name__ == '__main__':
+    print(table())
