@@ -174,7 +174,8 @@ def skip_summary(
     skipped = getattr(data, 'skipped', [])
     if not skipped: return ''
     reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
-    return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
+    of_all = f' of {len(data) + len(skipped):,}' if hasattr(data, '__len__') else '' # a stream has no length
+    return f'{len(skipped):,}{of_all} recordings skipped: {reasons}'
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #a00bc73f
 _told = set()
