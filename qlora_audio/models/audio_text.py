@@ -29,7 +29,7 @@ from ..errors import UserError
 from ..sound.audio import extract_features, feature_length, load_audio, quiet_bands, resample
 from ..sound.augment import Augment
 from ..sound.batches import pad_last
-from ..sound.corpora import decode_files, decode_sources
+from ..sound.corpora import decode_audio, decode_files, decode_sources, is_encoded
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
 from .fusion import make_fusion
 
@@ -182,7 +182,11 @@ def with_sound(
     rate:int, # Hz to decode at, where it is not decoded yet
 ) -> dict: # with audio
     "The row with its sound"
-    if row.get('audio') is not None: return row
+    audio = row.get('audio')
+    if is_encoded(audio):
+        decoded = decode_audio(audio, rate)
+        return row | decoded | ({} if row.get('duration') is None else dict(duration=row['duration']))
+    if audio is not None: return row
     decode = decode_files if row.get('files') else decode_sources if row.get('source') else None
     if decode is None:
         raise UserError(f"audio: a row with {', '.join(row)} has no sound; give rows with 'audio' and 'text'")

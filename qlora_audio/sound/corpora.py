@@ -9,7 +9,8 @@ __all__ = ['LOADERS', 'ENTRY_POINTS', 'MORE', 'logger', 'DIGITS', 'HUB_COLUMNS',
            'check_row', 'cache_folder', 'Stamps', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
            'groups_of_split', 'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech', 'load_commonvoice',
            'load_ljspeech', 'read_manifest', 'load_manifest', 'load_nemo', 'load_kaldi', 'load_lhotse', 'load_chat',
-           'load_audiofolder', 'decode_sources', 'load_hub', 'load_speech']
+           'load_audiofolder', 'is_encoded', 'decode_audio', 'keep_encoded', 'measure_audio', 'decode_sources',
+           'load_hub', 'load_speech']
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #9fa283d3
 import base64, hashlib, inspect, io, itertools, json, logging, math, os, random, re, stat, sys, tempfile, unicodedata
@@ -173,7 +174,8 @@ def skip_summary(
     skipped = getattr(data, 'skipped', [])
     if not skipped: return ''
     reasons = ', '.join(f'{n:,} {reason}' for reason, n in Counter(r for _, r in skipped).most_common())
-    return f'{len(skipped):,} of {len(data) + len(skipped):,} recordings skipped: {reasons}'
+    of_all = f' of {len(data) + len(skipped):,}' if hasattr(data, '__len__') else '' # a stream has no length
+    return f'{len(skipped):,}{of_all} recordings skipped: {reasons}'
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #a00bc73f
 _told = set()
@@ -1423,43 +1425,87 @@ def load_audiofolder(
 register_corpus('audiofolder', load_audiofolder)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #176b8ac5
-def _is_missing(audio) -> bool: return not audio or all(audio.get(k) is None for k in ('array', 'bytes', 'path'))
+def is_encoded(
+    audio, # a value of an audio column
+) -> bool:
+    "Whether it is a file's bytes or path, or a decoder of `datasets`, and no waveform yet"
+    return hasattr(audio, 'get_all_samples') or isinstance(audio, dict) and audio.get('array') is None
 
-def _given_wave(audio:dict, rate:int) -> np.ndarray: # (n_samples,)
+def _is_missing(audio) -> bool:
+    if hasattr(audio, 'get_all_samples'): return False
+    return not audio or all(audio.get(k) is None for k in ('array', 'bytes', 'path'))
+
+def _given_wave(wave, own_rate:int, rate:int) -> np.ndarray: # (n_samples,)
     "A waveform that stands in the row itself"
-    wave = torch.as_tensor(np.asarray(audio['array'], dtype=np.float32))
+    wave = torch.as_tensor(np.asarray(wave, dtype=np.float32))
     if wave.ndim != 1: raise Fault('audio', 'not one channel', f'shape {tuple(wave.shape)}')
-    return resample(wave, audio['sampling_rate'], rate).numpy()
+    if not len(wave): raise Fault('audio', 'the recording is empty')
+    if not wave.isfinite().all(): raise Fault('audio', 'the recording holds NaN or infinite samples')
+    return resample(wave, own_rate, rate).numpy()
 
-def _decode_audio(audio:dict, rate:int) -> dict: # `audio` and `duration` of a row
-    "Audio of a `datasets` row, as bytes or a path, decoded"
+def decode_audio(
+    audio, # of a `datasets` row: bytes, a path, a decoder or a waveform
+    rate:int, # Hz
+) -> dict: # `audio` {'array' (n_samples,), 'sampling_rate'} and `duration` in seconds
+    "One recording, decoded; a `Fault` if there is none"
     if _is_missing(audio): raise Fault('audio', 'missing')
-    if audio.get('array') is not None: wave = _given_wave(audio, rate)
+    if hasattr(audio, 'get_all_samples'):
+        samples = audio.get_all_samples() # of all channels
+        wave = _given_wave(samples.data.mean(0), samples.sample_rate, rate)
+    elif not is_encoded(audio): wave = _given_wave(audio['array'], audio['sampling_rate'], rate)
     else: wave = load_audio(audio['bytes'] or audio['path'], rate).numpy()
     return dict(audio=dict(array=wave, sampling_rate=rate), duration=len(wave) / rate)
 
+# %% ../../nbs/3_sound/13_corpora.ipynb #strm0002
 class _Lenient:
     "A function of one row as one of batches of one, which leaves out rows that fail if `on_error` is not 'raise'"
-    def __init__(self, f, on_error): self.f, self.on_error, self.skipped = f, on_error, 0
-    def __call__(self, batch):
-        try: return {k: [v] for k, v in self.f({k: v[0] for k, v in batch.items()}).items()}
-        except (ValueError, OSError) as e:
-            if self.on_error == 'raise': raise
-            self.skipped += 1
-            logger.warning('skipped, the %d. so far: %s', self.skipped, e)
-            return {k: [] for k in ('audio', 'text', 'speaker', 'duration')}
+    def __init__(self, f, on_error, where, name):
+        self.f, self.on_error, self.where, self.name = f, on_error, where, name
+        self.skipped = 0
+
+    def __call__(self, batch, numbers):
+        row = {k: v[0] for k, v in batch.items()}
+        try: done = self.f(row)
+        except (ValueError, OSError) as e: return self.failed(e, row, numbers[0])
+        return {k: [v] for k, v in done.items()} | dict(id=[self.name(row) or f'row {numbers[0]}'])
+
+    def failed(self, e, row, number):
+        "An error that names the row, or no row"
+        name = self.name(row)
+        where = f'{self.where}, row {number}' + (f' ({name})' if name else '')
+        if isinstance(e, Fault): e = Fault(where, e.reason, e.detail, e.advice)
+        else: e = UserError(f'{shown(where)}: {e}')
+        if self.on_error == 'raise': raise e from None
+        self.skipped += 1
+        logger.warning('skipped, the %d. so far: %s', self.skipped, e)
+        return {k: [] for k in ('audio', 'text', 'speaker', 'duration', 'id')}
+
+# %% ../../nbs/3_sound/13_corpora.ipynb #strm0005
+def keep_encoded(
+    data, # a Dataset or an IterableDataset; anything else is given back
+):
+    "The same rows, columns of sound as bytes or paths"
+    features = getattr(data, 'features', None) or {}
+    encoded = data
+    for name, kind in features.items():
+        if isinstance(kind, Audio) and kind.decode: encoded = encoded.cast_column(name, Audio(decode=False))
+    if encoded is not data: encoded.skipped = getattr(data, 'skipped', [])
+    return encoded
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #2894510a
-def _measure_bytes(audio:dict) -> tuple[float,str]: # seconds, what is wrong
-    "Duration of encoded sound, from its header"
+def measure_audio(
+    audio, # as decode_audio takes it
+) -> tuple[float,str]: # seconds, what is wrong
+    "How long sound is that is not decoded, by its header"
     if _is_missing(audio): return 0., 'missing'
+    if hasattr(audio, 'get_all_samples'): return float(audio.metadata.duration_seconds), ''
     if audio.get('array') is not None: return len(audio['array']) / audio['sampling_rate'], ''
     try: return sound_seconds(io.BytesIO(audio['bytes']) if audio['bytes'] else audio['path']), ''
     except Fault as e: return 0., _SAID.get(e.reason, e.reason)
 
 def decode_sources(batch:dict, rate:int) -> list[dict]:
     "For `as_speech`: the column `source`, decoded"
-    return [_decode_audio(source, rate)['audio'] for source in batch['source']]
+    return [decode_audio(source, rate)['audio'] for source in batch['source']]
 
 def _hub_table(
     raw:Dataset,
@@ -1472,10 +1518,10 @@ def _hub_table(
     "Words and durations of all rows, which `datasets` caches, beside the encoded sound"
     more = [k for k in MORE if k in raw.column_names]
     def measure(r):
-        seconds, reason = _measure_bytes(r[audio])
+        seconds, reason = measure_audio(r[audio])
         row = with_fault(dict(duration=seconds, reason=reason), lambda: words(r))
         if on_error == 'skip' and not row['reason']:
-            try: row['reason'] = check_row(row | _decode_audio(r[audio], rate))
+            try: row['reason'] = check_row(row | decode_audio(r[audio], rate))
             except ValueError: row['reason'] = 'undecodable'
         return dict(text='', speaker='', problem='') | dict.fromkeys(more, '') | row
     sound = raw.select_columns(audio).rename_column(audio, 'source')
@@ -1595,8 +1641,10 @@ def load_hub(
     def decode(r):
         row = words(r)
         if row.get('messages'): row['messages'] = json.loads(row['messages'])
-        return row | _decode_audio(r[audio], rate)
-    return raw.map(_Lenient(decode, on_error), batched=True, batch_size=1, remove_columns=names)
+        return row | decode_audio(r[audio], rate)
+    def name(r): return str(r.get('id') or getattr(r[audio], 'get', {}.get)('path') or '')
+    lenient = _Lenient(decode, on_error, f'{path}, {split}', name)
+    return raw.map(lenient, with_indices=True, batched=True, batch_size=1, remove_columns=names)
 
 register_corpus('hub', load_hub)
 
@@ -1622,14 +1670,16 @@ def _typed_options(options:dict) -> dict:
     return typed
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #ffd01438
-def _stream(ds, on_error='raise', num_shards=64):
+def _stream(ds, on_error='raise', where='stream', num_shards=64):
     "The rows of a dataset one after the other, decoded on the way"
     if on_error == 'skip' and any(reasons := getattr(ds, 'reasons', [])):
         ds = ds.select([i for i, r in enumerate(reasons) if not r])
     decode = ds.format['format_kwargs']['transform']
     def decode_one(row): return {k: v[0] for k, v in decode({k: [v] for k, v in row.items()}).items()}
+    def name(row): return str(row.get('id') or next(iter(row.get('files') or ()), ''))
     rows = ds.with_format(None).to_iterable_dataset(num_shards=min(num_shards, len(ds)))
-    return rows.map(_Lenient(decode_one, on_error), batched=True, batch_size=1, remove_columns=ds.column_names)
+    lenient = _Lenient(decode_one, on_error, where, name)
+    return rows.map(lenient, with_indices=True, batched=True, batch_size=1, remove_columns=ds.column_names)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #75cb8549
 def _check_spec(
@@ -1685,4 +1735,4 @@ def load_speech(
     ds = loader(path, split, **options) if _takes_path(loader) else loader(split, **options)
     if streaming and own_stream: return ds
     for left_out in ('skipped', 'unused'): setattr(ds, left_out, getattr(ds, left_out, []))
-    return _stream(ds, on_error) if streaming else ds
+    return _stream(ds, on_error, f'{spec}, {split}') if streaming else ds

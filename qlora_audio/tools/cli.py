@@ -39,12 +39,14 @@ _SEED = dict(seed=dict(type=int, default=0, help='of everything that is random')
 _ON_ERROR = dict(on_error=dict(
     choices=('raise', 'skip'), default='raise',
     help='a recording that cannot be used: an error that names it, or left out and counted'))
+_STREAM = dict(stream=dict(
+    action='store_true', help='read a dataset of hub: row by row; it is not copied or counted, and checked on the way'))
 
 # %% ../../nbs/7_tools/41_cli.ipynb #a9c328ec
 TRAIN_OPTIONS = dict(
     data=dict(help=DATA_HELP),
     out=dict(help='new folder for the adapter'),
-    **_ON_ERROR, **_BASE,
+    **_STREAM, **_ON_ERROR, **_BASE,
     steps=dict(type=int, default=DEFAULTS.steps, help='optimizer steps'),
     batch_size=dict(type=int, default=DEFAULTS.batch_size, help='recordings in a step'),
     lr=dict(type=float, default=DEFAULTS.learning_rate, help='peak learning rate'),
@@ -87,7 +89,7 @@ OPTIMIZERS = ('adamw', 'adamw8bit')
 GPU_PARTS = ('machine', 'exact', 'kernels', 'product', 'step', 'generate', 'limits', 'paging', 'adapt')
 
 _EVALUATE = dict(
-    data=dict(required=True, help=DATA_HELP), **_ON_ERROR, **_ADAPTER, **_BASE,
+    data=dict(required=True, help=DATA_HELP), **_STREAM, **_ON_ERROR, **_ADAPTER, **_BASE,
     split=dict(default='test', help='which part of the data'), **_SEED,
     batch_size=dict(type=int, default=32, help='recordings heard at once'),
     out=dict(help='new JSONL file: a line for each recording'))

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..adapters.saving import read_adapter, save_adapter
 from ..adapters.targets import add_lora, count_parameters, lora_table, LoRAConfig
 from ..sound.audit import check_splits, divide
+from ..sound.batches import is_stream, ShuffledStream
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
 from ..models.quantize import prepare_for_training
@@ -23,8 +24,8 @@ from ..training.align import align_fusion
 from ..training.loop import TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from .cli import RUN_FILE
-from .commands import at_least_one, check_finite, fully_trained, hear_all, load, locked, new_folder
-from .commands import print_now, read_data, say_skipped, usable_rows, write_whole
+from .commands import at_least_one, check_finite, fully_trained, hear_all, is_streamed, load, locked
+from .commands import new_folder, print_now, read_data, say_skipped, usable_rows, write_whole
 from .export import adapter_card
 
 # %% ../../nbs/7_tools/43_train.ipynb #1488d1a4
@@ -58,14 +59,26 @@ def _hold_out_dev(args, train):
         return train, None
     if args.dev:
         dev, = read_data(args, args.dev)
-        check_splits(train, dev)
+        if not is_stream(dev):
+            check_splits(train, dev)
         return train, dev
     rest, dev = divide(train, max(1, min(200, len(train) // 10)), args.seed)
     return _like(rest, train), _like(dev, train)
 
+_SHUFFLED = 8 # batches of a stream that are held and shuffled
+
 def _like(part, whole):
     part.skipped = whole.skipped
     return part
+
+def _check_streamed(args):
+    "Refuse what a stream cannot be asked for"
+    if args.epochs is not None:
+        raise UserError('--epochs: a stream has no length to count them by; give --steps')
+    if args.max_seconds is not None:
+        raise UserError('--max-seconds: the rows of a stream come by their number; give --batch-size alone')
+    if not args.dev and not (args.patience is args.report_to is args.dev is None):
+        raise UserError('--dev: nothing can be held out of a stream; name a part of the data, as in --dev validation')
 
 def prepare_run(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
@@ -78,9 +91,13 @@ def prepare_run(args):
     if not 0 <= args.seed < 1 << 32:
         raise UserError(f'--seed: {args.seed} is impossible; give 0 to 2^32 - 1')
     check_reporters(args.report_to)
+    if is_streamed(args):
+        _check_streamed(args)
     train, test = read_data(args, 'train', 'test')
     train, dev = _hold_out_dev(args, train)
     speech = load(args)
+    if is_stream(train):
+        train = ShuffledStream(train, _SHUFFLED * args.batch_size, args.seed)
     def usable(data, name): return None if data is None else usable_rows(args, data, speech.check_rows, name)
     return speech, usable(train, 'train'), usable(dev, 'dev'), usable(test, 'test')
 
@@ -156,6 +173,12 @@ def _spell_score(rates:dict) -> str:
     if 'accuracy' in rates:
         return f"accuracy before: {rates['accuracy']:.1%}"
     return f"WER before: {rates['wer']:.1%} (normalized {rates['wer_normalized']:.1%})"
+
+def _spell_data(train, test) -> str:
+    "What there is to train and to test on"
+    if is_stream(train):
+        return 'a stream to train on, another to test on'
+    return f'{len(train)} utterances to train on, {len(test)} to test on'
 
 def _change(log:dict) -> str:
     "After it"
@@ -240,8 +263,7 @@ def _train_into(args, out:Path):
     before = _score(speech, test, args)
     counts = count_parameters(_adapt(args, speech.model))
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
-    data = f'{len(train)} utterances to train on, {len(test)} to test on'
-    print_now(f'{data}; {_spell_score(before)}; training {parameters}')
+    print_now(f'{_spell_data(train, test)}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
     _align(args, speech, train)
     with Stop() as stop:
@@ -270,6 +292,9 @@ class _StepTimer(TrainerCallback):
 def _print_data(**data):
     "A line for each dataset: how much speech, by how many"
     for name, ds in data.items():
+        if is_stream(ds):
+            print(f'{name:7} a stream')
+            continue
         raw = ds.with_format(None)
         seconds = _spoken_time(sum(raw['duration']))
         print(f"{name:7} {len(raw):,} utterances, {seconds}, {len(set(raw['speaker']))} speakers")

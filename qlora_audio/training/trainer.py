@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['REPORTERS', 'NOT_DONE', 'GONE', 'RESUME', 'StepBatches', 'SetEpoch', 'SeededRows', 'SeededCollator', 'StreamBatches',
-           'is_stream', 'train_loader', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss',
-           'run_microbatches', 'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments',
-           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed',
-           'with_augment', 'MicrobatchTrainer', 'QLoRATrainer']
+           'train_loader', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss', 'run_microbatches',
+           'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments', 'in_autocast',
+           'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed', 'with_augment',
+           'MicrobatchTrainer', 'QLoRATrainer']
 
 # %% ../../nbs/5_training/31_trainer.ipynb #e5f6e2f6
 import contextlib
@@ -44,8 +44,8 @@ from ..adapters.lora import adapted_layers
 from ..adapters.modalities import unwrap
 from ..adapters.saving import base_sums, save_adapter
 from ..sound.augment import Augment
-from ..sound.batches import LengthBatchSampler
-from ..sound.corpora import column, skip_summary
+from ..sound.batches import is_stream, LengthBatchSampler, row_seconds, stream_batches
+from ..sound.corpora import column, keep_encoded, MORE, skip_summary
 from ..sound.metrics import error_rates
 from ..models.audio_text import row_name, SpeechCollator, with_sound
 from ..models.quantize import native_bfloat16, require_input_grads
@@ -53,7 +53,7 @@ from .attention import attend_with
 from .losses import chunked_loss
 from .checkpoints import CheckpointWriter, latest_valid_checkpoint, list_checkpoints
 from .checkpoints import load_trainable, save_trainable, verify_checkpoint
-from .loop import transcribe_rows
+from .loop import decoded_row, transcribe_rows
 from .optim import PagedAdamW
 
 # %% ../../nbs/5_training/31_trainer.ipynb #f501e824
@@ -88,10 +88,10 @@ class SetEpoch(TrainerCallback):
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b6efea8f
 class SeededRows(list):
-    "Rows that set torch's (of the CPU) and Python's generators as each is handed out; every item is (row, seed)"
+    "Rows that set torch's (of the CPU) and Python's generators as each is handed out; every item is (row, seed, number)"
     at = '' # the row that was handed out last, for errors
     def __iter__(self):
-        for i, (row, seed) in enumerate(super().__iter__()):
+        for row, seed, i in super().__iter__():
             torch.default_generator.manual_seed(seed)
             random.seed(seed)
             self.at = row_name(row, i) if isinstance(row, dict) else f'row {i + 1}'
@@ -110,10 +110,11 @@ class SeededCollator:
 
     def row_seed(self, epoch:int, i:int) -> int: return random.Random(f'{self.seed} {epoch} {i}').getrandbits(62)
     def __call__(self,
-        keys:list, # (epoch, row), or (epoch, row, what is in it) where rows have no index
+        keys:list, # (epoch, row), or (epoch, row, what is in it) where rows have no index; none for a step that is done
     ) -> dict:
+        if not keys: return {}
         def row(key): return key[2] if len(key) > 2 else self.data[key[1]]
-        rows = SeededRows((row(key), self.row_seed(*key[:2])) for key in keys)
+        rows = SeededRows((row(key), self.row_seed(*key[:2]), key[1]) for key in keys)
         state = random.getstate()
         with torch.random.fork_rng(devices=[]): batch = self.collated(rows)
         random.setstate(state)
@@ -131,6 +132,7 @@ class _RowKeys(torch.utils.data.Dataset):
     def __len__(self): return self.n
     def __getitem__(self, key): return key
 
+# %% ../../nbs/5_training/31_trainer.ipynb #strm0017
 class StreamBatches(torch.utils.data.IterableDataset):
     "This process's share of every step's batch of a stream, as (epoch, row, what is in it)"
     def __init__(self,
@@ -138,52 +140,54 @@ class StreamBatches(torch.utils.data.IterableDataset):
         batch_size:int, # of a step
         rank:int=0, # of this process
         world:int=1, # processes
+        check=None, # row → an error if nothing can be learned from it
     ):
         self.data = data
         self.batch_size = batch_size
         self.rank = rank
         self.world = world
-        self.epoch = 0
+        self.check = check
+        self.done = 0 # steps that a resumed run has behind it
+        self.expected = None # digest of their rows
+        self.digest = hashlib.sha256()
 
-    def set_epoch(self, epoch:int):
-        self.epoch = epoch
-        if hasattr(self.data, 'set_epoch'): self.data.set_epoch(epoch)
+    def set_epoch(self, epoch:int): pass # the stream counts its epochs itself
 
     def __iter__(self):
-        rows, number = iter(self.data), 0
-        while batch := list(itertools.islice(rows, self.batch_size)):
-            keys = [(self.epoch, number + i, row) for i, row in enumerate(batch)]
-            yield keys[self.rank::self.world] or keys[:1]
-            number += len(batch)
+        self.digest = hashlib.sha256()
+        for step, batch in enumerate(stream_batches(self.data, self.batch_size)):
+            if step == self.done: self._check_same()
+            for _, number, row in batch: self._look_at(row, number, step)
+            yield [] if step < self.done else batch[self.rank::self.world] or batch[:1]
+
+    def _look_at(self, row, number:int, step:int):
+        "The row as part of the digest, and what is wrong with it"
+        if not isinstance(row, dict): return
+        said = f"{row.get('id')}\0{row.get('text')}\0{row.get('label')}\0"
+        self.digest.update(said.encode(errors='surrogatepass'))
+        if step < self.done or self.check is None: return
+        try: self.check(row)
+        except UserError as e: raise UserError(f'train_dataset, {row_name(row, number)}: {e}') from None
+
+    def _check_same(self):
+        if self.expected not in (None, self.digest.hexdigest()): raise UserError(
+            f'data: the stream does not begin with the rows of the first {self.done} steps of this run; '
+            'put it back as it was, or start in another folder')
 
 # %% ../../nbs/5_training/31_trainer.ipynb #c1f9ccbe
-def is_stream(data) -> bool:
-    "Whether rows come one after the other only, as from `datasets.IterableDataset`"
-    return not (hasattr(data, '__getitem__') and hasattr(data, '__len__')) or hasattr(data, 'n_shards')
-
-def _durations(data) -> list: # seconds
-    "Of every row, without decoding sound where a column has them"
-    if 'duration' in getattr(data, 'column_names', ()): return column(data, 'duration')
-    parts = getattr(data, 'datasets', None) # torch's ConcatDataset
-    if parts is not None: return [d for part in parts for d in _durations(part)]
-    if hasattr(data, 'indices') and hasattr(data, 'dataset'): # torch's Subset
-        every = _durations(data.dataset)
-        return [every[i] for i in data.indices]
-    if isinstance(data, (list, tuple)): return [row.get('duration', 1.) for row in data]
-    return [data[i].get('duration', 1.) for i in range(len(data))]
-
 def train_loader(
     data, # rows by index
     collator, # rows → batch
     args, # QLoRAArguments
+    check=None, # row → an error if nothing can be learned from it, for rows of a stream
 ) -> tuple: # DataLoader; its StepBatches
     "Batches by length; an index alone decides what a row becomes, so that workers and processes change nothing"
     if is_stream(data):
-        stream = StreamBatches(data, args.batch_size, args.process_index, args.world_size)
+        stream = StreamBatches(data, args.batch_size, args.process_index, args.world_size, check)
         collate = SeededCollator(collator, None, args.seed)
         return torch.utils.data.DataLoader(stream, batch_size=None, collate_fn=collate,
                                            pin_memory=args.dataloader_pin_memory), stream
-    batches = LengthBatchSampler(_durations(data), args.batch_size, max_seconds=args.max_seconds, window=args.window,
+    batches = LengthBatchSampler(row_seconds(data), args.batch_size, max_seconds=args.max_seconds, window=args.window,
                                  seed=args.seed, drop_last=args.dataloader_drop_last)
     sampler = StepBatches(batches, args.process_index, args.world_size)
     loader = torch.utils.data.DataLoader(
@@ -557,17 +561,12 @@ def _some_rows(data, args, at_once:int=32): # yields lists of rows
     "The share of this process, a few batches at a time: the shortest first where rows have numbers"
     if is_stream(data):
         share = itertools.islice(data, args.process_index, None, args.world_size)
-        while rows := list(itertools.islice(share, at_once)): yield [_heard(r) for r in rows]
+        while rows := list(itertools.islice(share, at_once)): yield [decoded_row(r) for r in rows]
         return
-    seconds = _durations(data)
+    seconds = row_seconds(data)
     order = sorted(range(len(data)), key=lambda i: seconds[i])[args.process_index::args.world_size]
     for first in range(0, len(order), at_once):
-        yield [_heard(data[i]) for i in order[first:first + at_once]]
-
-def _heard(row):
-    "The row, decoded if it has sound that is not"
-    undecoded = isinstance(row, dict) and 'audio' not in row and any(row.get(k) for k in ('files', 'source'))
-    return with_sound(row, 16_000) if undecoded else row
+        yield [decoded_row(data[i]) for i in order[first:first + at_once]]
 
 def _added(parts:list) -> dict: # of one process
     "Sums of numbers, and lists one after the other"
@@ -622,9 +621,10 @@ def data_sum(
     data, # from load_speech; others are not looked at
 ) -> str|None: # 64 hexadecimal digits
     "SHA-256 of the texts and lengths"
-    if not {'text', 'duration'} <= set(getattr(data, 'column_names', None) or ()) or is_stream(data): return None
+    columns = set(getattr(data, 'column_names', None) or ())
+    if is_stream(data) or 'text' not in columns or not {'duration', 'audio'} & columns: return None
     digest = hashlib.sha256()
-    for text, seconds in zip(column(data, 'text'), column(data, 'duration')):
+    for text, seconds in zip(column(data, 'text'), row_seconds(data)):
         digest.update(f'{text}\0{seconds:.3f}\0'.encode(errors='surrogatepass'))
     return digest.hexdigest()
 
@@ -638,8 +638,9 @@ def _run_facts(trainer) -> dict: # the content of run.json
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
                 lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
                 data=trainer.data_sum)
+    stream = trainer.set_epoch.sampler if is_stream(data) else None
     return dict(same=same, pieces=trainer.microbatches.number, skipped=trainer.skip_step.skipped,
-                in_a_row=trainer.skip_step.in_a_row)
+                in_a_row=trainer.skip_step.in_a_row, rows=None if stream is None else stream.digest.hexdigest())
 
 def _publish(trainer, name:str):
     "transformers' files are there: write ours, and give the checkpoint its name"
@@ -761,6 +762,7 @@ def _restore_facts(trainer, checkpoint:Path):
     trainer.microbatches.number = max(trainer.microbatches.number, facts['pieces'])
     trainer.skip_step.skipped = facts['skipped']
     trainer.skip_step.in_a_row = facts['in_a_row']
+    trainer.seen = dict(done=state['global_step'], expected=facts.get('rows'))
 
 # %% ../../nbs/5_training/31_trainer.ipynb #dcd1f4a9
 class _ChangedRows(SeededRows):
@@ -784,7 +786,7 @@ class _ChangedFirst:
     def __init__(self, collator, augment): self.collator, self.augment = collator, augment
     def set_epoch(self, epoch:int): getattr(self.collator, 'set_epoch', lambda _: None)(epoch)
     def __call__(self, rows):
-        changed = _ChangedRows(list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0) for r in rows))
+        changed = _ChangedRows(list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i) for i, r in enumerate(rows)))
         changed.augment = self.augment
         return self.collator(changed)
 
@@ -821,8 +823,18 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
     trainer.writer = CheckpointWriter(args.output_dir, args.save_total_limit)
     trainer.saving = False # whether transformers writes into `writer.growing`
     trainer.sums = None # fingerprints of the base, once they are known
+    trainer.seen = {} # of a stream, what a resumed run has behind it
     if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
         require_input_grads(model)
+
+def _check_stream(args:QLoRAArguments):
+    "`UserError` for what a stream cannot be asked for"
+    if args.dataloader_num_workers: raise UserError(
+        'dataloader_num_workers: a stream of rows has one reader here; give 0')
+    if args.max_steps < 1: raise UserError(
+        'max_steps: a stream has no length to count epochs by; give max_steps, a number of optimizer steps')
+    if args.max_seconds is not None: raise UserError(
+        'max_seconds: the rows of a stream come by their number, not by their length; give batch_size alone')
 
 def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
     own = [Progress(), trainer.skip_step, trainer.set_epoch, *(more or [])]
@@ -849,7 +861,7 @@ def _say_skipped(trainer):
     "How many recordings are missing, and why"
     if trainer.args.process_index != 0: return
     for name, data in dict(train_dataset=trainer.train_dataset, eval_dataset=trainer.eval_dataset).items():
-        if data is None or is_stream(data): continue
+        if data is None: continue
         summary = skip_summary(data)
         if summary: print(f'{name}: {summary}', flush=True)
 
@@ -857,8 +869,9 @@ def _texts_of(data): # yields rows without sound
     "What can be checked of all rows before the first step, without decoding any"
     if data is None or is_stream(data): return
     if hasattr(data, 'column_names'):
-        names = [n for n in ('id', 'files', 'text', 'duration') if n in data.column_names]
-        yield from (dict(zip(names, values)) for values in zip(*(column(data, n) for n in names)))
+        names = [n for n in ('id', 'files', 'text', *MORE) if n in data.column_names]
+        columns = [column(data, n) for n in names] + [row_seconds(data)]
+        yield from (dict(zip([*names, 'duration'], values)) for values in zip(*columns))
     elif isinstance(data, (list, tuple)): yield from data
 
 def _check_data(trainer):
@@ -867,7 +880,7 @@ def _check_data(trainer):
     if check is None: return
     for name, data in dict(train_dataset=trainer.train_dataset, eval_dataset=trainer.eval_dataset).items():
         for i, row in enumerate(_texts_of(data)):
-            if 'text' not in row: continue
+            if not {'text', 'label'} & row.keys(): continue
             try: check(row)
             except UserError as e: raise UserError(f'{name}, {row_name(row, i)}: {e}') from None
 
@@ -876,7 +889,10 @@ class MicrobatchTrainer(Trainer):
     "transformers' `Trainer` whose step is one batch over all processes, in as many microbatches as memory needs"
     def get_train_dataloader(self) -> torch.utils.data.DataLoader:
         "Batches by length"
-        loader, self.set_epoch.sampler = train_loader(self.train_dataset, self.noisy, self.args)
+        check = getattr(self.plain, 'check_row', None)
+        loader, sampler = train_loader(self.train_dataset, self.noisy, self.args, check)
+        if is_stream(self.train_dataset): vars(sampler).update(self.seen)
+        self.set_epoch.sampler = sampler
         return loader
 
     def get_batch_samples(self, epoch_iterator, num_batches:int, device) -> tuple: # batches, labels over all processes
@@ -901,7 +917,7 @@ class MicrobatchTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix:str='eval') -> dict: # name → number
         "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix"
-        metrics = evaluate_rows(self, self.eval_dataset if eval_dataset is None else eval_dataset)
+        metrics = evaluate_rows(self, self.eval_dataset if eval_dataset is None else keep_encoded(eval_dataset))
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in metrics.items()}
         self.log(metrics)
         if self.args.report_to and self.heard: # not into the log of the run: every checkpoint holds that
@@ -933,8 +949,8 @@ class QLoRATrainer(MicrobatchTrainer):
     def __init__(self,
         model:nn.Module, # model(**batch).loss is a mean over labels that are not -100; trains what requires_grad
         args:QLoRAArguments,
-        train_dataset, # rows by index, batches of similar length where they have duration; or a stream of rows
-        eval_dataset=None, # rows with audio, text and duration
+        train_dataset, # rows by index, in batches of similar length, such as a `datasets.Dataset`; or a stream of rows
+        eval_dataset=None, # rows with audio and text; a stream must end
         data_collator=None, # rows → batch with labels; SpeechCollator for a model with a processor
         augment:Augment|None=None, # of training rows only
         transcribe=None, # list of sounds → list of texts, for the error rate; the model's own if None
@@ -944,8 +960,9 @@ class QLoRATrainer(MicrobatchTrainer):
     ):
         if isinstance(eval_dataset, dict) and 'train' not in eval_dataset and not hasattr(eval_dataset, 'column_names'):
             raise UserError('eval_dataset: a dictionary of datasets; give one, and evaluate the others with evaluate()')
-        if is_stream(train_dataset) and args.dataloader_num_workers: raise UserError(
-            'dataloader_num_workers: a stream of rows has one reader here; give 0')
+        if is_stream(train_dataset): _check_stream(args)
+        train_dataset = keep_encoded(train_dataset)
+        eval_dataset = keep_encoded(eval_dataset)
         args = _step_arguments(args)
         _set_up(self, model, args, data_collator, augment, transcribe, processing_class)
         with _counts_as_adapted(model):
