@@ -285,12 +285,16 @@ def _cues_per_frame(config, input_features, feature_lengths, lengths):
     return per_frame(error_cues(power_of(config, input_features)), have, lengths)
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #5ad00010
-def is_whisper(model) -> bool: return isinstance(model, WhisperForConditionalGeneration)
+def is_whisper(model:nn.Module) -> bool:
+    "Whether it is transformers' Whisper with the head that writes"
+    return isinstance(model, WhisperForConditionalGeneration)
 
-def encoder_in(model:nn.Module) -> nn.Module: # of an AudioTextModel or a Whisper
+def encoder_in(model:nn.Module) -> nn.Module:
+    "The encoder of an AudioTextModel or a Whisper"
     return model.model.encoder if is_whisper(model) else model.encoder
 
-def audio_config(model:nn.Module): # of an AudioTextModel's encoder, or of a whole Whisper
+def audio_config(model:nn.Module):
+    "The config of an AudioTextModel's encoder, or of a Whisper"
     return model.config if is_whisper(model) else model.config.audio_config
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #348d1d1e
@@ -524,8 +528,8 @@ def fewer_frames(
         if not got: # the first layer
             hidden_states, got['lengths'] = select(hidden_states[:, :int(lengths.max())])
             real = lengths_to_mask(got['lengths'], hidden_states.shape[1]).long()
-            plain = mask is None
-            got['mask'] = create_bidirectional_mask(encoder.config, hidden_states, real) if plain else mask(hidden_states)
+            if mask is not None: got['mask'] = mask(hidden_states)
+            else: got['mask'] = create_bidirectional_mask(encoder.config, hidden_states, real)
         return hidden_states, got['mask']
     layers = owner.layers
     owner.layers = nn.ModuleList(ChangedInput(layer, change) for layer in layers)
@@ -579,7 +583,8 @@ def _choice_of(heard, choice, frames):
     if heard is not None and frames.shape[1:] == heard.shape[1:]:
         same = (frames[:, None, 0] == heard[:, 0]).all(-1)                                      # (rows, clips)
         rows = same.float().argmax(1)
-        if bool(same.any(1).all()): return FrameChoice(**{k: v if v is None else v[rows] for k, v in vars(choice).items()})
+        of_rows = {k: v if v is None else v[rows] for k, v in vars(choice).items()}
+        if bool(same.any(1).all()): return FrameChoice(**of_rows)
     raise UserError('encoder_outputs: these frames are not what the selection left of the last batch; '
                     'encode them again, or call select_all(model) before')
 
@@ -733,7 +738,8 @@ def audio_times(
 ) -> Tensor: # (B, tokens) seconds, NaN in the padding
     "Where each audio token of the batch heard last is in the recording: the middle of the frames that it is made of"
     if is_whisper(model):
-        raise UserError('audio_times: a Whisper has no audio tokens; use frame_selector.last.times(0.02) for its frames')
+        raise UserError('audio_times: a Whisper has no audio tokens; '
+                        'use frame_selector.last.times(0.02) for its frames')
     choice, k = model.frame_selector.last, getattr(model.fusion, 'k', None)
     if choice is None:
         raise UserError('audio_times: nothing has been heard since frames were selected; '
