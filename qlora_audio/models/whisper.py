@@ -260,6 +260,13 @@ def split_at_times(
     return segments + [(start, None, count)] if count else segments
 
 # %% ../../nbs/4_models/22_whisper.ipynb #4cbf0746
+def _check_all_heard(features, heard):
+    "`UserError` where some frames were left out"
+    kept, every = heard.last_hidden_state.shape[1], (features.shape[-1] + 1) // 2
+    if kept != every:
+        raise UserError(f'times: words are found in time by all frames, and this model keeps {kept} of {every}; '
+                        'take its selection of frames out with select_all(model), or write without times')
+
 def write_with_times(
     speech,
     waves:list, # of Tensors (n_samples,)
@@ -267,7 +274,9 @@ def write_with_times(
 ) -> list: # for each recording, its segments: start, end, text, words (start, end, word)
     "What was said and when, in seconds from the beginning of each recording"
     model, tok = speech.model, speech.processor.tokenizer
-    heard = model.get_encoder()(**on_model(dict(input_features=_features(speech, waves)), model))
+    features = on_model(dict(input_features=_features(speech, waves)), model)
+    heard = model.get_encoder()(**features)
+    _check_all_heard(features['input_features'], heard)
     times = not adapted_layers(model)
     written = new_tokens(
         speech, _longest_text(speech, waves, max_new_tokens), return_timestamps=times, **_told(speech),

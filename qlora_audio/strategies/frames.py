@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['CUES', 'RULES', 'POSITIONS_FIRST', 'spectral_cues', 'power_of', 'per_frame', 'FrameChoice', 'kept_frames',
-           'choose_frames', 'ErrorPredictor', 'error_cues', 'encoder_layers', 'frame_errors', 'standard',
-           'FrameSelector', 'ChangedInput', 'fewer_frames', 'put_selector', 'select_all', 'select_frames',
+           'choose_frames', 'Silence', 'without_silence', 'within', 'ErrorPredictor', 'error_cues', 'encoder_layers',
+           'is_whisper', 'encoder_in', 'audio_config', 'frame_errors', 'standard', 'FrameSelector', 'ChangedInput',
+           'fewer_frames', 'frame_mask', 'WhisperListener', 'put_selector', 'select_all', 'select_frames',
            'frame_seconds', 'audio_times', 'save_selector', 'load_selector', 'forward_flops']
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #25f43761
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from transformers import WhisperForConditionalGeneration
 from transformers.masking_utils import create_bidirectional_mask
 from ..errors import UserError
 from ..adapters.lora import layer_shape
@@ -23,7 +25,7 @@ from ..adapters.modalities import FAMILIES, register_family
 from ..adapters.saving import register_extra
 from ..adapters.targets import adaptable, modalities
 from ..models.audio_text import AudioTextModel
-from ..models.encoders import encode, encoder_adapter, encoder_frames, lengths_to_mask
+from ..models.encoders import encode, encode_whisper, encoder_adapter, encoder_frames, lengths_to_mask
 from ..models.fusion import FrameStack
 from .temporal import gates
 
@@ -85,6 +87,7 @@ class FrameChoice:
     lengths:Tensor # (B,) how many of the N are real
     group:Tensor # (B, T) which kept frame each frame goes into, in a merge
     weight:Tensor|None # (B, T) of each frame in its group, 0 in the padding; None if frames are dropped
+    counts:Tensor|None=None # (B, N) how many frames each kept one stands for; None if attention need not know
 
     @property
     def real(self) -> Tensor: # (B, N) True where a kept frame is real
@@ -173,6 +176,63 @@ def choose_frames(
     index = (~chosen).long().argsort(dim=1, stable=True)[:, :int(n.max())]
     return FrameChoice(index, n, _groups(chosen, index, n, begins), None if weight is None else weight * real)
 
+# %% ../../nbs/6_strategies/35_frames.ipynb #5ad00002
+@dataclass
+class Silence:
+    "What is silence, and how much of it stays; it goes before any rule chooses"
+    db:float=-40. # frames so far below the loudest one of their recording
+    margin:int=10 # frames on either side of sound that stay; Whisper has 50 a second
+    keep:float=0. # share of the silent frames that stays all the same, evenly
+
+    def __post_init__(self):
+        if not (_is_number(self.db) and self.db < 0):
+            raise UserError(f'db: {self.db!r} is not below the loudest frame; give a number below 0, such as -40')
+        if not (isinstance(self.margin, int) and self.margin >= 0):
+            raise UserError(f'margin: {self.margin!r}; give a number of frames, 0 or more')
+        if not (_is_number(self.keep) and 0 <= self.keep <= 1):
+            raise UserError(f'keep: {self.keep!r} is not a share of the silence; give 0 to 1')
+
+def _sounding(levels, real, silence):
+    "(B, T) True where there is sound, or near it"
+    levels = levels.masked_fill(~real, -torch.inf)
+    loud = levels > levels.amax(1, keepdim=True) + silence.db
+    m = silence.margin
+    return (F.max_pool1d(loud[:, None].float(), 2 * m + 1, stride=1, padding=m)[:, 0] > 0) & real
+
+# %% ../../nbs/6_strategies/35_frames.ipynb #5ad00003
+def without_silence(
+    levels:Tensor, # (B, T) dB
+    lengths:Tensor, # (B,) frames that are real
+    silence:Silence,
+) -> FrameChoice: # with counts
+    "All of the sound, and some of the silence"
+    real = lengths_to_mask(lengths, levels.shape[1])
+    sound = _sounding(levels, real, silence)
+    silent = real & ~sound
+    have = silent.sum(1, keepdim=True)
+    want = (have * silence.keep - 1e-6).ceil().long().clamp_min(0)
+    number = silent.cumsum(1) - 1                                                  # of a silent frame, from 0
+    group, before = (n * want // have.clamp_min(1) for n in (number, number - 1))
+    first = silent & (group > before)                                              # silent frames that stay
+    chosen = sound | first
+    at = chosen.cumsum(1) - 1
+    leader = torch.where(first, at, -1).cummax(1).values.clamp_min(0)
+    group = torch.where(sound, at, leader)
+    n = chosen.sum(1)
+    index = (~chosen).long().argsort(dim=1, stable=True)[:, :int(n.max())]
+    stands = (sound | silent & (want > 0)).float()
+    return FrameChoice(index, n, group, None, stands.new_zeros(index.shape).scatter_add(1, group, stands))
+
+def within(
+    first:FrameChoice, # of all frames; drops
+    second:FrameChoice, # of those that the first has kept
+) -> FrameChoice: # of all frames
+    "Two choices as one"
+    weight = second.weight
+    if weight is not None: weight = weight.new_zeros(first.group.shape).scatter(1, first.index, weight)
+    index = first.index.gather(1, second.index)
+    return FrameChoice(index, second.lengths, second.group.gather(1, first.group), weight, second.counts)
+
 # %% ../../nbs/6_strategies/35_frames.ipynb #8cd5c63f
 class ErrorPredictor(nn.Module):
     "Ridge regression: what is known of a frame → logarithm of the error that the 4-bit encoder makes there"
@@ -224,6 +284,19 @@ def _cues_per_frame(config, input_features, feature_lengths, lengths):
     have = lengths if encoder_adapter(config).input == 'waveform' else feature_lengths
     return per_frame(error_cues(power_of(config, input_features)), have, lengths)
 
+# %% ../../nbs/6_strategies/35_frames.ipynb #5ad00010
+def is_whisper(model:nn.Module) -> bool:
+    "Whether it is transformers' Whisper with the head that writes"
+    return isinstance(model, WhisperForConditionalGeneration)
+
+def encoder_in(model:nn.Module) -> nn.Module:
+    "The encoder of an AudioTextModel or a Whisper"
+    return model.model.encoder if is_whisper(model) else model.encoder
+
+def audio_config(model:nn.Module):
+    "The config of an AudioTextModel's encoder, or of a Whisper"
+    return model.config if is_whisper(model) else model.config.audio_config
+
 # %% ../../nbs/6_strategies/35_frames.ipynb #348d1d1e
 @contextmanager
 def _evaluating(*modules):
@@ -235,32 +308,44 @@ def _evaluating(*modules):
         for m, mode in zip(modules, modes): m.train(mode)
 
 def _encoded(model, batch):
-    "Frames (B, T, D) of a model's encoder; gates hear first"
-    b = {k: batch[k].to(model.device) for k in ('input_ids', 'input_features', 'feature_lengths')}
-    for gate in gates(model): gate.listen(model, **b)
-    return encode(model.encoder, b['input_features'], b['feature_lengths'], model.config.encoder_window)
+    "Frames (B, T, D) of a model's encoder, all of them; gates hear first"
+    x = batch['input_features'].to(model.device)
+    if is_whisper(model):
+        return encode_whisper(model.model.encoder, x.to(model.dtype), _entries(model, batch))
+    b = {k: batch[k].to(model.device) for k in ('input_ids', 'feature_lengths')}
+    for gate in gates(model): gate.listen(model, input_features=x, **b)
+    return encode(model.encoder, x, b['feature_lengths'], model.config.encoder_window)
+
+def _entries(model, batch):
+    "(B,) real entries on the time axis of a batch's features: a Whisper hears its window to the end"
+    x = batch['input_features']
+    if is_whisper(model): return torch.full((len(x),), x.shape[-1], device=model.device)
+    return batch['feature_lengths'].to(model.device)
 
 @torch.no_grad()
 def frame_errors(
-    model:AudioTextModel, # its encoder in 4 bits
-    original:AudioTextModel, # the same in 16
+    model:nn.Module, # an AudioTextModel or a Whisper, its encoder in 4 bits
+    original:nn.Module, # the same in 16
     batches, # as a collator makes them: a list, or anything to iterate over
     place:str='fusion', # whether frames are those behind the encoder's layers, or ('encoder') those in front of them
+    silence:Silence|None=None, # that is left out first
 ) -> tuple: # cues and frame (N, 24 + D), relative error (N,), of all frames of all batches
     "What there is to learn from"
-    seen, errors, got, config = [], [], {}, model.config.audio_config
+    seen, errors, got, encoder, config = [], [], {}, encoder_in(model), audio_config(model)
     def grab(layer, args, kwargs): got['frames'] = args[0] if args else kwargs['hidden_states']
-    handle = encoder_layers(model.encoder)[0].register_forward_pre_hook(grab, with_kwargs=True)
+    handle = encoder_layers(encoder)[0].register_forward_pre_hook(grab, with_kwargs=True)
     try:
-        with _evaluating(model.encoder, original.encoder):
+        with _evaluating(encoder, encoder_in(original)):
             for batch in batches:
                 quantized = _encoded(model, batch).float()
                 exact = _encoded(original, batch).to(model.device).float()
-                x, n = batch['input_features'].to(model.device), batch['feature_lengths'].to(model.device)
+                x, n = batch['input_features'].to(model.device), _entries(model, batch)
                 lengths = encoder_frames(config, n)
+                cues = _cues_per_frame(config, x, n, lengths)
                 real = lengths_to_mask(lengths, quantized.shape[1])
+                if silence is not None: real = _sounding(10 * cues[..., CUES.index('energy')], real, silence)
                 frames = quantized if place == 'fusion' else got['frames'][:, :quantized.shape[1]]
-                seen.append(torch.cat([_cues_per_frame(config, x, n, lengths), frames.float()], -1)[real])
+                seen.append(torch.cat([cues, frames.float()], -1)[real])
                 errors.append(((quantized - exact).norm(dim=-1) / exact.norm(dim=-1).clamp_min(1e-12))[real])
     finally: handle.remove()
     if not seen: raise UserError('batches: the calibration set is empty; give a few batches, such as [collator(rows)]')
@@ -332,32 +417,48 @@ def _check_settings(by, mode, place, mind, keep, threshold):
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #7beb7612
 def _merge_weights(selector, frames, cues, scores):
-    "(B, T) the weight of each frame in its group"
+    "(B, T) the weight of each frame in its group; None if frames are dropped"
+    if selector.settings['mode'] == 'drop': return None
     weight = torch.sigmoid(scores) if selector.settings['by'] == 'learned' else torch.ones_like(scores)
     if selector.settings['mind'] != 'merge': return weight
     error = selector.predictor(torch.cat([cues, frames.float()], -1)).detach()
     return weight * torch.exp(-2 * error)
 
-def _select(selector, frames, lengths, power, have):
-    "Score, choose, and drop or merge; the choice stays in `selector.last`"
+def _chosen_of(selector, frames, lengths, cues, counts):
+    "Score, choose, and drop or merge: kept frames, and the choice"
     s = selector.settings
+    scores = selector.scores(frames, lengths, cues)
+    weight = _merge_weights(selector, frames, cues, scores)
+    begins = s['by'] in ('similarity', 'uniform')
+    choice = choose_frames(scores.detach(), lengths, s['keep'], s['threshold'], weight, begins)
+    if s['count']: choice.counts = counts.new_zeros(choice.index.shape).scatter_add(1, choice.group, counts)
+    if s['by'] == 'learned' and weight is None: # the gate is 1, its gradient the score's (straight-through)
+        gate = torch.sigmoid(scores)
+        frames = frames * (1 + gate - gate.detach())[..., None].to(frames.dtype)
+    return choice.apply(frames), choice
+
+def _check_frames(selector, frames, lengths, have):
+    "`UserError` for frames that are not this selector's, or features that are not theirs"
     if frames.shape[-1] != selector.width:
         raise UserError(f'frames: width {frames.shape[-1]}, but this selector was made for {selector.width}; '
                         'call select_frames on this model')
     if len(have) != len(lengths) or bool((have < lengths).any()):
         raise UserError(f'power: {have.tolist()} entries for clips of {lengths.tolist()} frames; '
                         'give the features that the frames were made of')
+
+def _select(selector, frames, lengths, power, have):
+    "Silence first, if that is to go, then the rule; the choice stays in `selector.last`"
+    _check_frames(selector, frames, lengths, have)
     cues = per_frame(error_cues(power), have, lengths)                                           # (B, T, 24)
     frames = frames[:, :cues.shape[1]]
-    scores = selector.scores(frames, lengths, cues)
-    weight = _merge_weights(selector, frames, cues, scores) if s['mode'] == 'merge' else None
-    begins = s['by'] in ('similarity', 'uniform')
-    choice = choose_frames(scores.detach(), lengths, s['keep'], s['threshold'], weight, begins)
-    selector.last = choice
-    if s['by'] == 'learned' and weight is None: # the gate is 1, its gradient the score's (straight-through)
-        gate = torch.sigmoid(scores)
-        frames = frames * (1 + gate - gate.detach())[..., None].to(frames.dtype)
-    return choice.apply(frames), choice.lengths
+    if selector.silence is None:
+        every = lengths_to_mask(lengths, frames.shape[1]).float()
+        kept, selector.last = _chosen_of(selector, frames, lengths, cues, every)
+        return kept, selector.last.lengths
+    first = without_silence(10 * cues[..., CUES.index('energy')], lengths, selector.silence)
+    kept, choice = _chosen_of(selector, first.apply(frames), first.lengths, first.apply(cues), first.counts)
+    selector.last = within(first, choice)
+    return kept, choice.lengths
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #596636e9
 class FrameSelector(nn.Module):
@@ -373,11 +474,15 @@ class FrameSelector(nn.Module):
         mind_weight:float=1., # of the error's standardised logarithm beside the score's
         hidden:int=16, # of the learned scorer
         blank:int=0, # number of CTC's blank
+        silence:Silence|dict|None=None, # what is left out before the rule chooses
+        count:bool=False, # a Whisper's attention counts a kept frame as often as it stands for frames
     ):
         super().__init__()
         _check_settings(by, mode, place, mind, keep, threshold)
+        self.silence = Silence(**silence) if isinstance(silence, dict) else silence
         self.settings = dict(keep=keep, by=by, mode=mode, place=place, threshold=threshold, mind=mind,
-                             mind_weight=mind_weight, hidden=hidden, blank=blank)
+                             mind_weight=mind_weight, hidden=hidden, blank=blank, count=count,
+                             silence=silence and asdict(self.silence))
         self.width, self.last, self.ctc_head = width, None, None
         self.beside_base = True # saved beside the adapter, no part of the base's fingerprint
         if by == 'learned': # parameters, not layers: nothing for adapters or 4 bits
@@ -388,7 +493,7 @@ class FrameSelector(nn.Module):
     def extra_repr(self) -> str: return ', '.join(f'{k}={v!r}' for k, v in self.settings.items() if v is not None)
 
     def kept(self, frames:Tensor|int) -> Tensor|int:
-        "How many of so many frames are kept; with a threshold, at most that many"
+        "How many of so many frames are kept; with a threshold, or without silence, at most that many"
         return frames if self.settings['keep'] is None else kept_frames(frames, self.settings['keep'])
 
     def scores(self, frames:Tensor, lengths:Tensor, cues:Tensor) -> Tensor: # (B, T) standardised in each clip
@@ -415,6 +520,7 @@ def fewer_frames(
     encoder:nn.Module, # of one of POSITIONS_FIRST
     lengths:Tensor, # (B,) real frames
     select, # frames (B, T, D) → kept frames (B, N, D), how many are real (B,)
+    mask=None, # kept frames → mask of attention among them; None: the mask of those that are real
 ): # → a dictionary that has lengths (B,) once the encoder has run
     "In this block, the encoder's layers see what `select` leaves"
     got, owner = {}, getattr(encoder, 'encoder', encoder)
@@ -422,7 +528,8 @@ def fewer_frames(
         if not got: # the first layer
             hidden_states, got['lengths'] = select(hidden_states[:, :int(lengths.max())])
             real = lengths_to_mask(got['lengths'], hidden_states.shape[1]).long()
-            got['mask'] = create_bidirectional_mask(encoder.config, hidden_states, real)
+            if mask is not None: got['mask'] = mask(hidden_states)
+            else: got['mask'] = create_bidirectional_mask(encoder.config, hidden_states, real)
         return hidden_states, got['mask']
     layers = owner.layers
     owner.layers = nn.ModuleList(ChangedInput(layer, change) for layer in layers)
@@ -453,59 +560,154 @@ def _select_after(model, frames, lengths, input_features, feature_lengths):
 
 def _count_kept(model, frames): return model.frame_selector.kept(frames)
 
+# %% ../../nbs/6_strategies/35_frames.ipynb #5ad00007
+def frame_mask(
+    config, # of the model that attends
+    queries:Tensor, # (B, L, D)
+    frames:Tensor, # (B, N, D) kept frames
+    choice:FrameChoice, # of these frames
+) -> Tensor|None: # for transformers' attention
+    "Padding is not heard; a frame with a count is heard that often"
+    if choice.counts is None:
+        return create_bidirectional_mask(config, queries, choice.real.long(), encoder_hidden_states=frames)
+    how = config._attn_implementation
+    if how not in ('sdpa', 'short_sdpa', 'eager'):
+        raise UserError(f'count: attention by {how!r} cannot count frames; load the model with '
+                        'attn_implementation="sdpa", or select with count=False')
+    log = choice.counts.clamp_min(1).log().masked_fill(~choice.real, torch.finfo(queries.dtype).min)
+    return log[:, None, None].to(queries.dtype).expand(-1, -1, queries.shape[1], -1)
+
+def _choice_of(heard, choice, frames):
+    "The choice behind frames that a decoder is given: those of the last batch, or rows of it, such as beams"
+    if heard is not None and frames.data_ptr() == heard.data_ptr() and frames.shape == heard.shape: return choice
+    if heard is not None and frames.shape[1:] == heard.shape[1:]:
+        same = (frames[:, None, 0] == heard[:, 0]).all(-1)                                      # (rows, clips)
+        rows = same.float().argmax(1)
+        of_rows = {k: v if v is None else v[rows] for k, v in vars(choice).items()}
+        if bool(same.any(1).all()): return FrameChoice(**of_rows)
+    raise UserError('encoder_outputs: these frames are not what the selection left of the last batch; '
+                    'encode them again, or call select_all(model) before')
+
+# %% ../../nbs/6_strategies/35_frames.ipynb #5ad00008
+class WhisperListener:
+    "A selector's hooks in a Whisper; they are bound to it, so a copy of the model has its own"
+    def __init__(self, selector:FrameSelector):
+        self.selector = selector
+        self.features, self.block, self.frames, self.choice = None, None, None, None
+
+    def select(self, frames:Tensor) -> tuple:
+        "What the selector leaves of frames (B, T, D)"
+        B, _, entries = self.features.shape
+        power = power_of(self.config, self.features)
+        full = torch.full((B,), entries, device=frames.device)
+        return self.selector(frames, encoder_frames(self.config, full), power, full)
+
+    def mask(self, frames): return frame_mask(self.config, frames, frames, self.selector.last)
+
+    def before(self, encoder, args, kwargs):
+        "Before the encoder: where the place is 'encoder', its layers see fewer frames"
+        self.config, self.features = encoder.config, args[0] if args else kwargs['input_features']
+        if self.selector.settings['place'] == 'fusion': return
+        n = encoder_frames(self.config, self.features.shape[-1])
+        lengths = torch.full((len(self.features),), n, device=self.features.device)
+        self.block = fewer_frames(encoder, lengths, self.select, self.mask)
+        self.block.__enter__()
+
+    def after(self, encoder, args, kwargs, output=None):
+        "Behind the encoder, also where it has failed: what is left of its frames, zeros in the padding"
+        if self.block is not None: self.block.__exit__(None, None, None)
+        self.block = None
+        if output is None: return None
+        frames = output[0]
+        if self.selector.settings['place'] == 'fusion': frames, _ = self.select(frames)
+        self.choice = self.selector.last
+        frames = frames.masked_fill(~self.choice.real[..., None], 0)
+        self.frames, self.features = frames.detach(), None
+        if isinstance(output, tuple): return (frames, *output[1:])
+        output.last_hidden_state = frames
+        return output
+
+    def attend(self, attention, args, kwargs):
+        "Before a cross-attention: the mask of the frames that are left"
+        frames = kwargs['key_value_states']
+        queries = args[0] if args else kwargs['hidden_states']
+        choice = _choice_of(self.frames, self.choice, frames)
+        mask = frame_mask(attention.config, queries, frames, choice)
+        return args, kwargs | dict(attention_mask=mask)
+
 # %% ../../nbs/6_strategies/35_frames.ipynb #ff3535da
+def _hooks_of_whisper(model):
+    "Handles of all hooks"
+    listener = WhisperListener(model.frame_selector)
+    encoder, layers = model.model.encoder, model.model.decoder.layers
+    return [encoder.register_forward_pre_hook(listener.before, with_kwargs=True),
+            encoder.register_forward_hook(listener.after, with_kwargs=True, always_call=True),
+            *(layer.encoder_attn.register_forward_pre_hook(listener.attend, with_kwargs=True) for layer in layers)]
+
 def put_selector(
-    model:AudioTextModel, # changed in place
+    model:nn.Module, # an AudioTextModel or a Whisper; changed in place
     selector:FrameSelector,
-) -> AudioTextModel: # the same model
+) -> nn.Module: # the same model
     "The selector into the model, on its device, in place of another; the hooks once"
+    select_all(model)
     model.frame_selector = selector.to(model.device).train(model.training)
-    if _count_kept not in model.hooks['count_frames']:
+    if is_whisper(model): model.frame_hooks = _hooks_of_whisper(model)
+    else:
         model.frame_hooks = [model.register_before_encode(_select_before), model.register_after_encode(_select_after),
                              model.register_count_frames(_count_kept)]
     return model
 
 def select_all(
-    model:AudioTextModel, # changed in place
-) -> AudioTextModel: # the same model
+    model:nn.Module, # an AudioTextModel or a Whisper; changed in place
+) -> nn.Module: # the same model
     "All frames again"
     if 'frame_selector' in model._modules:
         for handle in model.frame_hooks: handle.remove()
         del model.frame_selector, model.frame_hooks
     return model
 
-register_family('audio_text', FAMILIES['audio_text'] | dict(frame_selector='fusion')) # a modality for adapters' tables
+for _family in ('audio_text', 'whisper'): # a modality for adapters' tables
+    register_family(_family, FAMILIES[_family] | dict(frame_selector='fusion'))
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #1d575bc2
-def _check_selectable(model, by, keep, place, settings):
-    "`UserError` where this model or this rule cannot select"
-    if not isinstance(model, AudioTextModel):
-        raise UserError(f'model: {type(model).__name__} is not an AudioTextModel; '
-                        'frames are selected between its encoder and its fusion module')
-    if by == 'uniform' and keep is None and settings.get('mind') != 'keep':
-        raise UserError("by: 'uniform' has no scores that a threshold could cut; give keep, "
-                        "or another rule such as 'energy'")
+def _check_place(model, place):
+    "`UserError` where layers cannot hear fewer frames"
+    if place != 'encoder' or is_whisper(model): return
     config = model.config.audio_config
     early = config.model_type in POSITIONS_FIRST and not getattr(config, 'add_adapter', False)
-    if place == 'encoder' and not (early and model.config.encoder_window == 'own'):
+    if not (early and model.config.encoder_window == 'own'):
         raise UserError("place: 'encoder' needs positions that are added before the layers "
                         f"({', '.join(POSITIONS_FIRST)} at their own length); use place='fusion' with this model")
 
+def _check_selectable(model, by, keep, place, settings):
+    "`UserError` where this model or this rule cannot select"
+    if not (isinstance(model, AudioTextModel) or is_whisper(model)):
+        inside = is_whisper(getattr(model, 'model', None))
+        raise UserError(f'model: {type(model).__name__} is neither an AudioTextModel nor a Whisper, '
+                        'so its frames cannot be selected' + ('; give the model in it: .model' if inside else
+                        '; join its encoder with a decoder by AudioTextModel.from_parts'))
+    if by == 'uniform' and keep is None and settings.get('mind') != 'keep':
+        raise UserError("by: 'uniform' has no scores that a threshold could cut; give keep, "
+                        "or another rule such as 'energy'")
+    if settings.get('count') and not is_whisper(model):
+        raise UserError('count: only the attention of a Whisper counts frames; leave count out')
+    _check_place(model, place)
+
 def select_frames(
-    model:AudioTextModel, # changed in place; with adapters, if a learned scorer is to be trained with them
+    model:nn.Module, # an AudioTextModel or a Whisper; with adapters, if a learned scorer is trained with them
     keep:float|None=.5, # share of each clip's frames
     by:str|None=None, # one of RULES; None: the mean of neighbours, which is 'uniform' with a merge
     mode:str|None=None, # 'drop' or 'merge'; None: 'drop' by a rule that is named, 'merge' without one
     place:str='fusion', # between encoder and decoder, or 'encoder': before its 4-bit layers
-    original:AudioTextModel|None=None, # the model in 16 bits, where errors are to be predicted
+    original:nn.Module|None=None, # the model in 16 bits, where errors are to be predicted
     batches=None, # a few, to fit that prediction on
     ctc_head:nn.Module|None=None, # frames (…, D) → logits, for 'ctc'
-    **settings, # of FrameSelector: threshold, mind, mind_weight, hidden, blank
-) -> AudioTextModel: # the same model
+    **settings, # of FrameSelector: threshold, mind, mind_weight, hidden, blank, silence, count
+) -> nn.Module: # the same model
     "Let a model keep a part of its frames only; `forward`, `generate`, `transcribe` and collators follow"
     by, mode = by or 'uniform', mode or ('drop' if by else 'merge')
     _check_selectable(model, by, keep, place, settings)
-    config = model.config.audio_config
+    config = audio_config(model)
     selector = FrameSelector(encoder_adapter(config).width(config), keep, by, mode, place, **settings)
     if by == 'ctc' and ctc_head is None:
         raise UserError("ctc_head: by='ctc' needs it; give the layer that makes logits of encoder frames")
@@ -513,13 +715,15 @@ def select_frames(
         if original is None:
             raise UserError('original: errors are predicted from what the 16-bit encoder makes; '
                             'give the model before it was quantized')
-        selector.predictor.fit(*frame_errors(model, original, [] if batches is None else batches, place))
+        found = frame_errors(model, original, [] if batches is None else batches, place, selector.silence)
+        selector.predictor.fit(*found)
     selector.ctc_head = None if ctc_head is None else ctc_head.requires_grad_(False)
     return put_selector(model, selector)
 
 # %% ../../nbs/6_strategies/35_frames.ipynb #36e5d0bf
-def frame_seconds(model:AudioTextModel) -> float:
+def frame_seconds(model:AudioTextModel) -> float: # of a Whisper: always 0.02
     "From one encoder frame to the next, by the processor's rate and the encoder's strides"
+    if is_whisper(model): return .02
     if model.processor is None:
         raise UserError('seconds: the model has no processor to ask; give the time from one encoder frame to the next')
     config, rate, many = model.config.audio_config, model.processor.sampling_rate, 10 ** 6
@@ -533,6 +737,9 @@ def audio_times(
     seconds:float|None=None, # from one encoder frame to the next; None: as frame_seconds says
 ) -> Tensor: # (B, tokens) seconds, NaN in the padding
     "Where each audio token of the batch heard last is in the recording: the middle of the frames that it is made of"
+    if is_whisper(model):
+        raise UserError('audio_times: a Whisper has no audio tokens; '
+                        'use frame_selector.last.times(0.02) for its frames')
     choice, k = model.frame_selector.last, getattr(model.fusion, 'k', None)
     if choice is None:
         raise UserError('audio_times: nothing has been heard since frames were selected; '
@@ -558,10 +765,11 @@ def load_selector(model:nn.Module, settings:dict, tensors:dict):
     "Put it back; `UserError` if it does not fit"
     settings = dict(settings)
     width, ctc = settings.pop('width'), settings.pop('ctc')
-    if not isinstance(model, AudioTextModel):
+    if not (isinstance(model, AudioTextModel) or is_whisper(model)):
         raise UserError(f'frames: this adapter selects frames, which a {type(model).__name__} cannot do; '
-                        'load it into an AudioTextModel')
-    own = encoder_adapter(model.config.audio_config).width(model.config.audio_config)
+                        'load it into an AudioTextModel or a Whisper')
+    config = audio_config(model)
+    own = encoder_adapter(config).width(config)
     if own != width:
         raise UserError(f"frames: this adapter selects among frames of width {width}, "
                         f"but this model's encoder makes {own}")
@@ -580,20 +788,35 @@ def _part_weights(model):
         if adaptable(m) and not isinstance(m, nn.Embedding): weights[part[name]] += math.prod(layer_shape(m))
     return weights
 
+def _whisper_flops(model, inside, kept, words):
+    "Operations of a Whisper: its cross-attention reads keys and values of every frame once, and asks for every word"
+    c, weights = model.config, _part_weights(model)
+    of_frames = sum(math.prod(layer_shape(m)) for n, m in model.named_modules()
+                    if adaptable(m) and '.encoder_attn.' in n and ('.k_proj' in n or '.v_proj' in n))
+    def attention(n, m, layers): return 4 * n * m * c.d_model * layers
+    fusion = 2 * of_frames * kept + 2 * (weights['fusion'] - of_frames) * words
+    return dict(encoder=2 * weights['encoder'] * inside + attention(inside, inside, c.encoder_layers),
+                fusion=fusion + attention(words, kept, c.decoder_layers),
+                decoder=2 * weights['decoder'] * words + attention(words, words, c.decoder_layers))
+
 def forward_flops(
-    model:AudioTextModel,
+    model:nn.Module, # an AudioTextModel or a Whisper
     entries:int, # on the time axis of input_features
     words:int=0, # tokens of text
+    kept:int|None=None, # frames that were kept, where the sound decides; None: as many as may be
 ) -> dict: # encoder, fusion, decoder, all
     "Operations of one forward pass of one clip, two for each multiply-add; without norms, activations and convolutions"
-    config, selector = model.config, model._modules.get('frame_selector')
-    frames = encoder_frames(config.audio_config, entries)
-    kept = selector.kept(frames) if selector else frames
+    selector, audio = model._modules.get('frame_selector'), audio_config(model)
+    frames = encoder_frames(audio, entries)
+    if kept is None: kept = selector.kept(frames) if selector else frames
     inside = kept if selector and selector.settings['place'] == 'encoder' else frames
+    if is_whisper(model):
+        out = _whisper_flops(model, inside, kept, words)
+        return out | dict(all=sum(out.values()))
     tokens = model.fusion.num_tokens(kept)
     def attention(n, c): return 4 * n * n * c.hidden_size * c.num_hidden_layers
     weights = _part_weights(model)
-    out = dict(encoder=2 * weights['encoder'] * inside + attention(inside, config.audio_config),
+    out = dict(encoder=2 * weights['encoder'] * inside + attention(inside, audio),
                fusion=2 * weights['fusion'] * (tokens or kept),
-               decoder=2 * weights['decoder'] * (tokens + words) + attention(tokens + words, config.text_config))
+               decoder=2 * weights['decoder'] * (tokens + words) + attention(tokens + words, model.config.text_config))
     return out | dict(all=sum(out.values()))

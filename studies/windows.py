@@ -1,0 +1,220 @@
+"""How many of the frames in Whisper's 30 seconds are needed, without training?
+
+    python studies/windows.py FOLDER_OF_MODELS FOLDER_OF_CORPORA           # every arm; goes on where it stopped
+    python studies/windows.py MODELS CORPORA --only dev --minutes 7        # a part, and no longer
+    python studies/windows.py MODELS CORPORA --only time                   # seconds, in turns
+    python studies/windows.py --table                                      # the tables from the runs so far
+
+Ground. whisper-tiny.en in NF4, float32 arithmetic, no adapter, greedy, at most 48 tokens a text; speechocean762_child
+(children who learn English), recordings of 3.4 seconds. Every arm hears the same recordings in batches of 16.
+
+Arms. `full`: the window of 30 seconds, 1,500 frames. `own n s`: a window as long as the longest recording of a batch
+and n seconds of silence. `silence m k`: the full window, but only frames of sound (above 40 dB under the loudest of
+their recording) and m frames on either side enter the encoder's layers, and of the silence beyond a share k, evenly;
+with `counted`, attention counts each of these as often as it stands for frames.
+
+Plan. 36 recordings of 9 training speakers choose the base: of the arms with at most 1 % more errors than `full` the
+one with the fewest frames; if there is none, the one with the fewest errors. All arms then hear the test part once:
+144 recordings of 24 other speakers. Beyond silence, with the base and a share of its frames: `uniform`, `pool` (mean
+of neighbours), `similarity` (merging what is alike, the idea of A-ToMe), `energy`, `novelty`; and with `+kept` frames
+that 4 bits are predicted to hear badly are kept rather, the prediction fitted on 32 other training recordings.
+
+Evidence. A row keeps word errors of each recording, without case and punctuation. Intervals: 10,000 paired bootstrap
+draws of recordings.
+"""
+import argparse
+import statistics
+import time
+from pathlib import Path
+import torch
+import transformers
+from paired import better, points, read, run_once
+from released import split_rows, word_counts
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.models.released import load_model
+from qlora_audio.strategies.frames import Silence, forward_flops, select_all, select_frames
+
+RESULTS = Path(__file__).with_suffix('.jsonl')
+CORPUS, BASE, FULL, TOKENS = 'speechocean762_child', 'whisper-tiny.en', 1500, 48
+OWN = {f'own {n} s': n for n in (1, 2, 3, 5)}
+SILENCE = {f'silence {m} {k:g}{" counted" if count else ""}': (m, k, count) for m, k, count in (
+    (10, 0., False), (50, 0., False), (100, 0., False), (250, 0., False), (10, .1, False), (10, .1, True),
+    (50, .05, True), (50, .1, True), (10, .2, True))}
+FIRST = ('full', *OWN, *SILENCE)
+RULES = dict(uniform=dict(by='uniform'), pool=dict(by='uniform', mode='merge'),
+             similarity=dict(by='similarity', mode='merge'), energy=dict(by='energy'), novelty=dict(by='novelty'))
+RULES |= {f'{name}+kept': RULES[name] | dict(mind='keep') for name in ('uniform', 'pool', 'similarity')}
+SHARES = (.5, .75, .35)
+
+
+class Ears:
+    "The model, read when it is first needed, and the recordings"
+    def __init__(self, models, folder):
+        self.models, self.folder, self.models_read = models, folder, {}
+
+    def speech(self, bits=4):
+        "In 4 bits, or in 16"
+        if bits not in self.models_read:
+            quantize = NF4Config() if bits == 4 else None
+            self.models_read[bits] = load_model(f'{self.models}/{BASE}', quantize, dtype=torch.float32)
+        return self.models_read[bits]
+
+    def rows(self, kind):
+        "Recordings of `dev`, `test` or `fit`"
+        train, test = split_rows(self.folder, CORPUS, 'run' if kind == 'test' else 'tune')
+        return train[::len(train) // 32][:32] if kind == 'fit' else test[::2] if kind == 'dev' else test
+
+    def select(self, arm):
+        "Put an arm's window and selection into the model"
+        name, _, rest = arm.partition(' | ')
+        speech = self.speech()
+        settings = select_all(speech.model).speech_settings
+        settings.window, settings.pad_seconds = ('own', OWN[name]) if name in OWN else ('full', 1.)
+        how = dict(place='encoder', keep=1., by='uniform')
+        if name in SILENCE:
+            margin, keep, count = SILENCE[name]
+            how |= dict(silence=Silence(-40., margin, keep), count=count)
+        if rest:
+            rule, share = rest.split()
+            how |= RULES[rule] | dict(keep=float(share))
+            if 'mind' in how:
+                batches = [speech.collator()(self.rows('fit')[i:i + 8]) for i in range(0, 32, 8)]
+                how |= dict(original=self.speech(16).model, batches=batches)
+        if name in SILENCE or rest:
+            select_frames(speech.model, **how)
+        return speech
+
+
+def heard(speech, rows):
+    "Texts, and for each recording the entries of its window and the frames that were kept"
+    seen = []
+    def look(encoder, args, kwargs, output):
+        features = args[0] if args else kwargs['input_features']
+        selector = speech.model._modules.get('frame_selector')
+        kept = [output[0].shape[1]] * len(features) if selector is None else selector.last.lengths.tolist()
+        seen.extend((features.shape[-1], n) for n in kept)
+    handle = speech.model.model.encoder.register_forward_hook(look, with_kwargs=True)
+    start = time.time()
+    try:
+        texts = speech.transcribe([r['audio'] for r in rows], batch_size=16, max_new_tokens=TOKENS)
+    finally:
+        handle.remove()
+    return texts, seen, time.time() - start
+
+
+def tested(ears, kind, arm):
+    "Errors, frames and operations of an arm"
+    rows = ears.rows(kind)
+    speech = ears.select(arm)
+    texts, seen, seconds = heard(speech, rows)
+    wrong, words, rates = word_counts(rows, texts, 'english')
+    n_words = round(statistics.mean(len(speech.processor.tokenizer(r['text']).input_ids) for r in rows))
+    flops = [forward_flops(speech.model, entries, n_words, kept) for entries, kept in seen]
+    ops = {k: round(statistics.mean(f[k] for f in flops) / 1e9, 4) for k in ('encoder', 'all')}
+    frames = round(100 * statistics.mean(kept for _, kept in seen) / FULL, 2)
+    return rates | dict(frames=frames, gflops=ops['all'], gflops_encoder=ops['encoder'], seconds=round(seconds, 1),
+                        words=words, errors=wrong)
+
+
+def chosen(rows):
+    "The base, by the plan"
+    dev = [r for r in rows if r['kind'] == 'dev']
+    full = sum(next(r for r in dev if r['arm'] == 'full')['errors'])
+    good = [r for r in dev if sum(r['errors']) <= 1.01 * full and r['arm'] != 'full']
+    if good:
+        return min(good, key=lambda r: r['frames'])['arm']
+    return min((r for r in dev if r['arm'] != 'full'), key=lambda r: sum(r['errors']))['arm']
+
+
+def study(file, ears, only, minutes):
+    "Dev, then all arms on the test part"
+    end = time.time() + 60 * minutes
+    def run(kind, arm):
+        if time.time() < end:
+            key = dict(corpus=CORPUS, base=BASE, kind=kind, arm=arm, seed=0)
+            run_once(file, key, lambda: tested(ears, kind, arm))
+    if 'dev' in only:
+        for arm in FIRST:
+            run('dev', arm)
+    done = {r['arm'] for r in read(file) if r['kind'] == 'dev'}
+    if not done.issuperset(FIRST):
+        return
+    base = chosen(read(file))
+    beyond = [f'{base} | {rule} {share:g}' for share in SHARES for rule in RULES]
+    others = [arm for arm in FIRST[1:] if arm != base]
+    if 'test' in only:
+        for arm in ('full', base, *others[:4], *beyond, *others[4:]):
+            run('test', arm)
+    if 'time' in only and time.time() < end:
+        timing(file, ears, ['full', 'own 5 s', base, f'{base} | pool 0.5'])
+
+
+def timing(file, ears, arms, rounds=5, n=16):
+    "Seconds for a batch of n test recordings, every arm once in each round: features, encoder and text"
+    rows = ears.rows('test')[:n]
+    seconds = {arm: [] for arm in arms}
+    for i in range(rounds + 1):
+        for arm in arms:
+            taken = heard(ears.select(arm), rows)[2]
+            if i: # the first round warms up
+                seconds[arm].append(round(taken, 3))
+    for arm in arms:
+        key = dict(corpus=CORPUS, base=BASE, kind='time', arm=arm, seed=0, rounds=rounds)
+        run_once(file, key, lambda: dict(taken=seconds[arm]))
+
+
+def _interval(got, sign=1):
+    if got is None:
+        return '-'
+    low, high = sorted((sign * got[1], sign * got[2]))
+    return f'{sign * got[0]:+.1f} ({low:+.1f} to {high:+.1f})'
+
+
+def lines(rows, full):
+    "A line for each row"
+    of_all = full['gflops'], full['gflops_encoder']
+    for r in rows:
+        same = r is full
+        loss = '-' if same else _interval(better([r], [full]), -1)
+        yield (f"| {r['arm']} | {r['frames']:.1f} % | {r['gflops'] / of_all[0]:.0%} | {r['wer_normalized']:.1%} | "
+               f"{r['cer_normalized']:.1%} | {loss} |")
+
+
+def table(rows):
+    "Markdown: development, test, seconds"
+    out = []
+    for kind, title in (('dev', 'Development: 36 recordings'), ('test', 'Test: 144 recordings')):
+        mine = [r for r in rows if r['kind'] == kind]
+        full = next((r for r in mine if r['arm'] == 'full'), None)
+        if full:
+            out += [title, '', '| window | frames | operations | WER | CER | % more errors than full (95 %) |',
+                    '|---' * 6 + '|', *lines(mine, full), '']
+    timed = {r['arm']: r['taken'] for r in rows if r['kind'] == 'time'}
+    if timed:
+        out += ['Seconds for a batch of 16, rounds in turns', '', '| window | seconds | share of full (range) |',
+                '|---' * 3 + '|']
+        for arm, taken in timed.items():
+            ratio = [a / b for a, b in zip(taken, timed['full'])]
+            out.append(f'| {arm} | {statistics.median(taken):.1f} | {statistics.median(ratio):.0%} '
+                       f'({min(ratio):.0%} to {max(ratio):.0%}) |')
+    return '\n'.join(out)
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('models', nargs='?', help='folder with whisper-tiny.en')
+    p.add_argument('folder', nargs='?', help='folder with the corpora')
+    p.add_argument('--only', nargs='*', choices=('dev', 'test', 'time'), default=('dev', 'test', 'time'))
+    p.add_argument('--minutes', type=float, default=1e9, help='no new arm is begun after so many')
+    p.add_argument('--threads', type=int, default=1)
+    p.add_argument('--results', type=Path, default=RESULTS)
+    p.add_argument('--table', action='store_true')
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    transformers.logging.set_verbosity_error()
+    if a.table:
+        print(table(read(a.results)))
+    elif a.folder is None:
+        p.error('MODELS and CORPORA are missing')
+    else:
+        study(a.results, Ears(a.models, a.folder), a.only, a.minutes)
