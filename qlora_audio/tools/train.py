@@ -75,6 +75,8 @@ def _check_streamed(args):
     "Refuse what a stream cannot be asked for"
     if args.epochs is not None:
         raise UserError('--epochs: a stream has no length to count them by; give --steps')
+    if args.align_steps:
+        raise UserError('--align-steps: the alignment needs all texts first; leave --stream or --align-steps out')
     if args.max_seconds is not None:
         raise UserError('--max-seconds: the rows of a stream come by their number; give --batch-size alone')
     if not args.dev and not (args.patience is args.report_to is args.dev is None):

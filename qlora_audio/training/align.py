@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..errors import UserError
 from ..sound.audio import feature_length
-from ..sound.batches import pad_last
-from ..sound.corpora import column
-from ..models.audio_text import AudioTextModel, SpeechCollator, float_dtype, run_encoder
-from .loop import StepProgress, batches_by_length, durations_of
+from ..sound.batches import is_stream, pad_last, row_seconds
+from ..sound.corpora import column, keep_encoded
+from ..models.audio_text import AudioTextModel, SpeechCollator, float_dtype, run_encoder, with_sound
+from .loop import StepProgress, batches_by_length
 
 # %% ../../nbs/5_training/32_align.ipynb #41a5d0fd
 class NearestTokens(nn.Module):
@@ -77,7 +77,7 @@ class EncodedRows:
     "Encoder frames of rows, made when they are first asked for"
     def __init__(self,
         model:AudioTextModel,
-        rows, # with audio
+        rows, # with audio, by index
         collator, # its `features(audio)` makes the encoder's input
         limit:int=2 << 30, # bytes to keep
     ):
@@ -87,7 +87,9 @@ class EncodedRows:
     @torch.no_grad()
     def _encode(self, indices):
         "index → frames (T, D)"
-        features, lengths = zip(*(self.collator.features(self.rows[i]['audio']) for i in indices))
+        rate = self.collator.processor.sampling_rate
+        sounds = [with_sound(self.rows[i], rate)['audio'] for i in indices]
+        features, lengths = zip(*map(self.collator.features, sounds))
         device = self.model.device
         frames, counts = run_encoder(self.model, pad_last(features, 0.).to(device), torch.tensor(lengths).to(device))
         return {i: f[:n].to(torch.bfloat16) for i, f, n in zip(indices, frames, counts.tolist())}
@@ -141,8 +143,10 @@ class Alignment:
     nearest: NearestTokens
     left_out: list # indices of rows whose text has more tokens than their sound has audio tokens
 
-def _check_alignable(model, collator):
+def _check_alignable(model, rows, collator):
     "`UserError` where there is nothing to align"
+    if is_stream(rows):
+        raise UserError('rows: a stream; the alignment needs all texts first, so give rows by index')
     if not isinstance(model, AudioTextModel):
         raise UserError(f'model: {type(model).__name__} is not an AudioTextModel; only its fusion module is aligned')
     if model.num_audio_tokens(1_000) == 0:
@@ -163,7 +167,7 @@ def _nearest_tokens(model, texts) -> NearestTokens:
 
 def align_fusion(
     model:AudioTextModel, # its fusion module is trained in place
-    rows, # with audio, text and duration
+    rows, # with audio and text, by index: a list or a `datasets.Dataset`
     collator:SpeechCollator, # of this model
     steps:int=600, # optimizer steps
     batch_size:int=16,
@@ -174,11 +178,12 @@ def align_fusion(
     desc:str|None='alignment', # what the progress line says; None for silence
 ) -> Alignment:
     "Train the fusion module so that audio tokens lie at the decoder's embeddings of what is said; no decoder is run"
-    _check_alignable(model, collator)
+    _check_alignable(model, rows, collator)
+    rows = keep_encoded(rows)
     torch.manual_seed(seed)
     texts = _text_ids(collator, rows)
     nearest = _nearest_tokens(model, texts)
-    seconds = durations_of(rows)
+    seconds = row_seconds(rows)
     fits = _fitting(model, texts, seconds)
     encoded = EncodedRows(model, rows, collator)
     params = [*(p for p in model.fusion.parameters() if p.requires_grad), *nearest.parameters()]
