@@ -362,11 +362,22 @@ def transcribe_batches(
         speech.model.train(was_training)
     return texts[0] if one else texts
 
+def _warn_of_questions(speech, row:dict, name:str) -> bool: # whether it was said
+    "Where a row asks, and the model cannot be asked"
+    asked = next((k for k in ('messages', 'question', 'system') if row.get(k)), '')
+    if not asked or 'question' not in speech.family.not_told: return False
+    kind = speech.model.config.model_type
+    warnings.warn(f'{name}: {asked}: a model of the type {kind} cannot be asked; texts are learned as what is said',
+                  stacklevel=4)
+    return True
+
 def check_rows(speech:SpeechModel, rows, where:str='data'):
     "Durations and texts, before the first step"
     limit = speech.longest_seconds
+    warned = False
     for i, row in enumerate(rows):
         name = f'{where}, {row_name(row, i)}'
+        warned = warned or _warn_of_questions(speech, row, name)
         if row.get('duration') and row['duration'] > limit:
             heard = f'{row["duration"]:.1f} s, but this model hears {limit:.0f} s at once'
             raise UserError(f'{name}: {heard}; cut it, or leave it out')
