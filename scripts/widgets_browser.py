@@ -103,6 +103,18 @@ class Hand:
         self.passed += 1
         print(f'ok   {self.name}: {what}\n       ' + '\n       '.join(text.split('\n')), flush=True)
         return text
+    def hovers(self, what, pattern, x, y):
+        "The pointer rests on the picture, at shares of its width and height: a value is there, and the values lie on the picture"
+        image = self.cell.locator('img.widget-image, .widget-image img').first
+        image.scroll_into_view_if_needed()
+        box, over = image.bounding_box(), self.cell.locator('svg.board-values').bounding_box()
+        if any(abs(box[k] - over[k]) > 1 for k in box): raise AssertionError(f'{self.name}: {what}: the picture is at {box}, the values at {over}')
+        place = dict(x=box['x'] + x * box['width'], y=box['y'] + y * box['height'])
+        self.page.mouse.move(**place)
+        text = self.page.evaluate('({x, y}) => document.elementFromPoint(x, y)?.querySelector("title")?.textContent ?? ""', place)
+        if not re.search(pattern, text): raise AssertionError(f'{self.name}: {what}: the pointer finds {text!r}, not {pattern!r}')
+        self.passed += 1
+        print(f'ok   {self.name}: {what}\n       {text!r}', flush=True)
     def redrawn(self, before):
         if self.picture() == before: raise AssertionError(f'{self.name}: the picture is still the same')
         self.passed += 1
@@ -153,10 +165,12 @@ def training(hand, screenshot):
     if int(re.search(r'checkpoint-(\d+)', text)[1]) >= 40: raise AssertionError('train: the run was over before it was stopped')
     hand.press('go on'); hand.sees('gone on', r'step 40 of 40.*WER [\d.]+%; finished')
     screenshot()
+    hand.hovers('the pointer on the loss curve', r'(?s)^step \d+\n.*training [\d.]+', .3, .3); hand.hovers('and on the error rate', r'^step \d+\nWER.* [\d.]+$', .8, .6)
 
 def memory(hand):
     def number(text, name): value, unit = re.search(rf'^  {name} +([\d.]+) ([GMk])B', text, re.M).groups(); return float(value) * dict(G=1e9, M=1e6, k=1e3)[unit]
     first, picture = hand.sees('opened', r'(?s)^the built-in base.*fits.*room for a batch'), hand.picture()
+    hand.hovers('the pointer on the bar of the largest batch', r'^[a-z ]+: [\d.]+ GB$', .45, .6)
     hand.select('model', 'openai/whisper-small'); small = hand.sees('another model picked', r'(?s)^whisper-small.*fits'); hand.redrawn(picture)
     hand.drag('rank', 1); text = hand.sees('rank dragged to 128', 'r=128', but=small)
     if number(text, 'adapters') <= number(small, 'adapters'): raise AssertionError('memory: a larger rank takes no more')

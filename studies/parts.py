@@ -31,7 +31,7 @@ from qlora_audio.models.audio_text import AudioTextModel, SpeechCollator
 from qlora_audio.models.quantize import NF4Config
 from qlora_audio.sound.corpora import load_speech
 from qlora_audio.sound.metrics import NORMALIZERS
-from qlora_audio.training.align import align_fusion, read_fusion
+from qlora_audio.training.align import align_fusion, transcribe_without_decoder
 from qlora_audio.training.loop import finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
@@ -84,7 +84,7 @@ def one(models, folder, arm, bits, seed, steps, threads):
         start = time.time()
         alignment = align_fusion(model, train, collator, seed=seed, **ALIGNING)
         made |= dict(align_seconds=round(time.time() - start), align_losses=[round(l, 3) for l in alignment.losses])
-        spelled = read_fusion(model, alignment, test, collator)
+        spelled = transcribe_without_decoder(model, alignment, test, collator)
         made |= {f'tokens_{k}': v for k, v in word_counts(test, spelled, 'english')[2].items()}
         print(made['align_seconds'], 's of alignment; audio tokens alone:', made['tokens_wer_normalized'], flush=True)
     start = time.time()

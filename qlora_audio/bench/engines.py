@@ -12,6 +12,7 @@ import os
 import platform
 import statistics
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -99,30 +100,36 @@ def time_engines(
     rate:int, # Hz
     references:list, # what was said; empty if not known
     rounds:int=3,
-) -> list[dict]: # engine, window, megabytes, rtf: one a round, wer
+) -> list[dict]: # engine, window, megabytes, rtf and cpu: one a round, wer
     "Every engine on the same recordings, in turn"
     seconds = sum(len(w) for w in waves) / rate
     texts = {}
+    spent = {key: [] for key in engines}
     def all_of(key):
-        def run(): texts[key] = [engines[key][0](w) for w in waves]
+        def run():
+            before = time.process_time()
+            texts[key] = [engines[key][0](w) for w in waves]
+            spent[key].append(time.process_time() - before)
         return run
     times = alternate({key: all_of(key) for key in engines}, rounds)
     rows = []
-    for (engine, window), (_, size) in engines.items():
-        rtf = [ms / 1e3 / seconds for ms in times[engine, window]]
-        heard = texts[engine, window]
-        wer = error_rates(references, heard)['wer_normalized'] if references else None
-        rows.append(dict(engine=engine, window=window, megabytes=size / 1e6, rtf=rtf, wer=wer))
+    for key, (_, size) in engines.items():
+        rtf = [ms / 1e3 / seconds for ms in times[key]]
+        cpu = [s / seconds for s in spent[key][-len(rtf):]]
+        wer = error_rates(references, texts[key])['wer_normalized'] if references else None
+        rows.append(dict(engine=key[0], window=key[1], megabytes=size / 1e6, rtf=rtf, cpu=cpu, wer=wer))
     return rows
+
+def _with_range(values:list) -> str:
+    return f'{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})'
 
 def engines_table(rows:list) -> str:
     "In Markdown"
-    lines = ['| engine | window | MB | real-time factor | range | WER |', '|---|---|---|---|---|---|']
+    lines = ['| engine | window | MB | real-time factor | processor time | WER |', '|---|---|---|---|---|---|']
     for r in rows:
         wer = '' if r['wer'] is None else f"{r['wer']:.1%}"
-        spread = f"{min(r['rtf']):.3f} to {max(r['rtf']):.3f}"
-        middle = f"{r['megabytes']:.0f} | {statistics.median(r['rtf']):.3f}"
-        lines.append(f"| {r['engine']} | {r['window']} | {middle} | {spread} | {wer} |")
+        times = ' | '.join(_with_range(r[k]) for k in ('rtf', 'cpu'))
+        lines.append(f"| {r['engine']} | {r['window']} | {r['megabytes']:.0f} | {times} | {wer} |")
     return '\n'.join(lines)
 
 # %% ../../nbs/9_proofs/64_engines.ipynb #65220a57

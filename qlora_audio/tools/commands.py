@@ -204,7 +204,8 @@ def say_skipped(**data):
 # %% ../../nbs/7_tools/42_commands.ipynb #070f5455
 def _without_sound(data):
     "Texts and durations of a dataset, nothing decoded"
-    names = [n for n in ('id', 'files', 'text', 'label', 'duration', 'question') if n in data.column_names]
+    names = ('id', 'files', 'text', 'label', 'duration', 'question', 'system', 'messages')
+    names = [n for n in names if n in data.column_names]
     columns = [column(data, n) for n in names]
     return (dict(zip(names, values)) for values in zip(*columns))
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'RED', 'GREEN', 'ORANGE', 'GREY', 'PIXELS', 'SHAPES', 'FREE_RULES', 'RECORD_RATE', 'RECORD_SECONDS',
-           'REFUSALS', 'png', 'Verdict', 'Board', 'Explorer', 'make_weights', 'levels_of', 'to_levels',
+           'REFUSALS', 'png', 'Verdict', 'hover_layer', 'Board', 'Explorer', 'make_weights', 'levels_of', 'to_levels',
            'relative_error', 'explore_nf4', 'draw_nf4', 'nf4_explorer', 'smoothed', 'read_run', 'draw_run', 'Live',
            'spoken_time', 'pace', 'stop_button', 'progress_bar', 'TrainLive', 'gate_over_time', 'kept_places',
            'FourWays', 'heard_features', 'draw_sound', 'four_lines', 'marked', 'four_rows', 'check_sound',
@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 import torch
 from IPython.display import Image
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
@@ -70,6 +71,58 @@ def _spelled(verdict:Verdict|None) -> str: # HTML
     sign, color = _SIGNS[verdict.good]
     return f'<b class="board-verdict" style="color: {color}">{sign}{html.escape(verdict.text)}</b>'
 
+# %% ../../nbs/7_tools/44_widgets.ipynb #6feb1aa5
+def _bar_spots(ax): # yields a box in pixels, and what it says
+    "The bars, or the parts of stacked ones"
+    for bars in ax.containers:
+        if not isinstance(bars, BarContainer): continue
+        flat = bars.orientation == 'horizontal'
+        unit, other = (ax.get_xlabel(), ax.get_ylabel()) if flat else (ax.get_ylabel(), ax.get_xlabel())
+        for bar in bars:
+            size, middle = bar.get_width(), bar.get_y() + bar.get_height() / 2
+            if not flat: size, middle = bar.get_height(), bar.get_x() + bar.get_width() / 2
+            name = bars.get_label()
+            if name.startswith('_'): name = f'{other} {middle:.3g}'
+            if size: yield bar.get_window_extent().extents, f'{name}: {size:.3g} {unit.partition(" ")[0]}'
+
+def _curve_values(ax) -> dict: # x → list of str
+    "What the curves say at each x: those with a name, or all of them by the name of the axis"
+    curves = [c for c in ax.lines if all(c.get_transform().contains_branch_seperately(ax.transData))]
+    named = [c for c in curves if not c.get_label().startswith('_')]
+    values = {}
+    for curve in named or curves:
+        name = curve.get_label() if named else ax.get_ylabel()
+        for x, y in curve.get_xydata(): values.setdefault(float(x), []).append(f'{name} {y:.3g}')
+    return dict(sorted(values.items()))
+
+def _curve_spots(ax, least:float=2.): # yields a box in pixels, and what it says; least: pixels between two
+    "A column around each x of the curves, as high as the panel"
+    left, bottom, right, top = ax.bbox.extents
+    at, said = [], []
+    for x, values in _curve_values(ax).items():
+        place = ax.transData.transform((x, ax.get_ylim()[1]))[0]
+        if not left <= place <= right or at and place - at[-1] < least: continue
+        at.append(place)
+        said.append('\n'.join([f'{ax.get_xlabel()} {x:g}', *values]))
+    edges = [left, *((a + b) / 2 for a, b in zip(at, at[1:])), right]
+    for text, begin, end in zip(said, edges, edges[1:]): yield (begin, bottom, end, top), text
+
+# %% ../../nbs/7_tools/44_widgets.ipynb #cb82bb85
+def hover_layer(
+    figure:Figure, # that has been drawn
+) -> str: # SVG of its size; '' where there is nothing to say
+    "Transparent rectangles that say the values of bars and curves"
+    width, height = figure.bbox.size
+    rects = []
+    for ax in figure.axes:
+        for (left, bottom, right, top), text in [*_bar_spots(ax), *([] if ax.containers else _curve_spots(ax))]:
+            place = f'x="{left:.1f}" y="{height - top:.1f}" width="{right - left:.1f}" height="{top - bottom:.1f}"'
+            rects.append(f'<rect {place} fill="transparent"><title>{html.escape(text)}</title></rect>')
+    if not rects: return ''
+    shade = '<style>.board-values rect:hover { fill: #0002 }</style>'
+    size = f'width: {figure.get_figwidth() * PIXELS:.0f}px; max-width: 100%; display: block'
+    return f'<svg class="board-values" viewBox="0 0 {width:g} {height:g}" style="{size}">{shade}{"".join(rects)}</svg>'
+
 # %% ../../nbs/7_tools/44_widgets.ipynb #19a0000x
 class Board(W.VBox):
     "Title and task, controls in a row, a verdict, a picture, lines of text"
@@ -78,10 +131,13 @@ class Board(W.VBox):
         self.verdict = None # a Verdict
         self.headline = W.HTML()
         self.image = W.Image(format='png')
+        self.values = W.HTML() # over the image
+        for part in (self.image, self.values): part.layout.grid_area = '1 / 1'
+        picture = W.GridBox([self.image, self.values])
         self.lines = W.HTML()
         self.said = '' # the text of `lines`
         row = W.HBox(controls, layout=W.Layout(flex_flow='row wrap'))
-        super().__init__([W.HTML(head), row, self.headline, self.image, self.lines])
+        super().__init__([W.HTML(head), row, self.headline, picture, self.lines])
 
     def say(self, text:str, wrong:bool=False, table:str=''):
         "The lines below the picture; `table` is HTML that says the same and shows more"
@@ -99,6 +155,7 @@ class Board(W.VBox):
         if figure is not None:
             self.image.value = png(figure)
             self.image.width = f'{figure.get_figwidth() * PIXELS:.0f}'
+        self.values.value = '' if figure is None else hover_layer(figure)
         self.image.layout.display = 'none' if figure is None else ''
         self.judge(verdict)
         self.say(text, table=table)
@@ -106,6 +163,7 @@ class Board(W.VBox):
     def complain(self, error:Exception):
         "What was wrong, without the picture of something else above it"
         self.image.layout.display = 'none'
+        self.values.value = ''
         self.judge(None)
         known = isinstance(error, ValueError | OSError) # their texts are for users
         self.say(str(error) if known else f'{type(error).__name__}: {error}', wrong=True)
