@@ -368,8 +368,8 @@ NOT_DONE = dict( # arguments of transformers that this trainer does nothing with
     torch_empty_cache_steps='memory is given back where a batch did not fit',
     include_num_input_tokens_seen='tokens are not counted', push_to_hub='upload the folder that save_adapter wrote',
     average_tokens_across_devices='labels are always counted over all processes', fsdp='see 32_distributed',
-    **dict.fromkeys(('eval_accumulation_steps', 'prediction_loss_only', 'batch_eval_metrics', 'eval_do_concat_batches',
-                     'include_for_metrics', 'fp16_full_eval', 'bf16_full_eval'), _EVALUATION))
+    **dict.fromkeys(('eval_accumulation_steps', 'batch_eval_metrics', 'eval_do_concat_batches', 'include_for_metrics',
+                      'fp16_full_eval', 'bf16_full_eval'), _EVALUATION))
 
 def _refuse_ignored(args):
     "`UserError` for an argument that would be accepted and not used"
@@ -532,6 +532,7 @@ def _mean_loss(trainer, rows:list) -> dict: # summed loss and labels of this pro
 
 def _transcripts(trainer, rows:list) -> dict:
     "References and hypotheses, with the time it took"
+    if trainer.args.prediction_loss_only: return {}
     if trainer.transcribe is None or not rows or 'text' not in rows[0]: return {}
     start = time.time()
     own = dict(rows=rows) if 'rows' in inspect.signature(trainer.transcribe).parameters else {} # their questions
@@ -865,6 +866,13 @@ def _say_skipped(trainer):
         summary = skip_summary(data)
         if summary: print(f'{name}: {summary}', flush=True)
 
+def _say_small(trainer):
+    "One line where a step cannot be what was asked for"
+    args = trainer.args
+    n = args.batch_size if is_stream(trainer.train_dataset) else len(trainer.train_dataset)
+    if n < args.batch_size and args.process_index == 0:
+        print(f'batch_size: {args.batch_size}, but there are {n} examples: every step has all of them', flush=True)
+
 def _texts_of(data): # yields rows without sound
     "What can be checked of all rows before the first step, without decoding any"
     if data is None or is_stream(data): return
@@ -978,6 +986,7 @@ class QLoRATrainer(MicrobatchTrainer):
     ):
         "Train, or go on training, to the end; a run that is finished does no step"
         _check_data(self)
+        _say_small(self)
         path = _resume_from(Path(self.args.output_dir), resume_from_checkpoint)
         if path is not None:
             _restore_facts(self, path)
