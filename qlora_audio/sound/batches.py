@@ -197,6 +197,8 @@ def _again_and_again(data): # yields (epoch, number of the row in it, row)
         if hasattr(data, 'set_epoch'): data.set_epoch(epoch)
         number = -1
         for number, row in enumerate(data): yield epoch, number, row
+        if number < 0 and epoch: raise UserError(
+            'data: the stream has ended and does not begin anew; give fewer steps, or one that can be read again')
         if number < 0: raise UserError('data: a stream without a single row; look at its path, and at what is left out')
 
 def stream_batches(

@@ -68,9 +68,10 @@ TRAIN_OPTIONS = dict(
     save_steps=dict(type=int, help='steps from one checkpoint to the next; a tenth of the run if not given'),
     keep=dict(type=int, default=3, help='checkpoints that are kept'),
     dev=dict(
-        nargs='?', const='', default=AUTO, metavar='PART', help='hear this part of the data at each checkpoint and keep '
-        'the best by WER; a tenth of the training part where none is named. auto: of 200 recordings or more, a '
-        'twentieth and at most 100, to keep the best by its loss alone; 0: none, train on all'),
+        nargs='?', const='', default=AUTO, metavar='PART',
+        help='hear this part of the data at each checkpoint and keep the best by WER; a tenth of the training part '
+             'where none is named. auto: of 200 recordings or more, a twentieth and at most 100, to keep the best by '
+             'its loss alone; 0: none, train on all'),
     patience=dict(type=int, help='stop after so many checkpoints without a better WER on --dev, and keep the best'),
     report_to=dict(
         choices=('tensorboard', 'trackio'),

@@ -95,6 +95,7 @@ def _like(part, whole):
     part.skipped = whole.skipped
     return part
 
+# %% ../../nbs/7_tools/43_train.ipynb #strm0033
 def _check_streamed(args):
     "Refuse what a stream cannot be asked for"
     if args.epochs is not None:
