@@ -161,7 +161,7 @@ def _checkpoints(args, steps:int, dev) -> int:
     "Ten in a run; fewer where the losses on dev would take more than about a tenth of its time"
     if dev is None or not _by_loss(args):
         return 10
-    return max(2, min(10, steps * args.batch_size // (5 * len(dev)))) # a step on a recording is two passes or more
+    return max(2, min(10, steps * args.batch_size // (10 * len(dev))))
 
 def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> QLoRATrainer:
     "The run that the flags describe"
