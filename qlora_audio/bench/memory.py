@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['held', 'measured_peak', 'real_model', 'setup_of', 'real_batch', 'compare', 'small_models', 'check_plans',
-           'other_models', 'streaming_models']
+           'frame_models', 'other_models', 'streaming_models']
 
 # %% ../../nbs/9_proofs/58_memory.ipynb #ea6013e7
 import os, warnings
@@ -19,7 +19,7 @@ from ..adapters.targets import add_lora, LoRAConfig
 from ..models.audio_text import AudioTextConfig
 from ..models.families import ready_for_adapters
 from ..models.quantize import NF4Config, quantize_model
-from ..tools.plan import plan, Plan, units_of, WAVEFORMS
+from ..tools.plan import plan, Plan, units_of
 from ..tools.trace import checkpoint, listener, model_class, ragged, Setup, skeleton
 from ..training.losses import chunked_loss
 
@@ -58,7 +58,7 @@ def real_model(config:PreTrainedConfig, setup:Setup) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         model = model_class(config)(config).to(setup.dtype)
-        if config.model_type in WAVEFORMS: ready_for_adapters(model)
+        if listener(config).ready is ready_for_adapters: ready_for_adapters(model)
         if setup.bits == 4: quantize_model(model, setup.nf4, setup.dtype)
         add_lora(model, setup.lora)
     if setup.checkpointing: checkpoint(model)
@@ -272,6 +272,16 @@ def _body_models() -> dict: # name → (config, arguments of `compare`)
         'unispeech-sat': 'UniSpeechSatForCTC', 'hubert': 'HubertForSequenceClassification'}
     options = dict(checkpointing=False, seconds=4, text=20)
     return {head: (_make_known(kind, architectures=[head], **made), options) for kind, head in heads.items()}
+
+def frame_models() -> dict: # name → (config, arguments of `compare`)
+    "The two whose body takes frames: Wav2Vec2-BERT with either head, and AST"
+    sizes = dict(hidden_size=256, num_hidden_layers=5, num_attention_heads=4, intermediate_size=1024)
+    body = dict(vocab_size=200, pad_token_id=0, feature_projection_input_dim=160, **sizes)
+    heads = 'Wav2Vec2BertForCTC', 'Wav2Vec2BertForSequenceClassification'
+    spectrogram = _make('audio-spectrogram-transformer', max_length=400, num_mel_bins=64, num_labels=10, **sizes)
+    options = dict(checkpointing=False, seconds=4, text=20)
+    found = {head: (_make('wav2vec2-bert', architectures=[head], **body), options) for head in heads}
+    return found | {'ASTForAudioClassification': (spectrogram, options)}
 
 def other_models() -> dict: # name → (config, arguments of `compare`)
     "Fourteen small models of other families, as far as this version of transformers has them"

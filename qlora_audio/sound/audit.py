@@ -167,20 +167,31 @@ def check_splits(
         _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
 
 # %% ../../nbs/3_sound/14_audit.ipynb #c2f3ef2a
+def _rows_together(data:Dataset, speakers:bool) -> dict: # name → numbers of rows that stay together
+    "Rows of one recording, or of one speaker"
+    groups = {}
+    files = column(data, 'files') if 'files' in data.column_names else [()] * len(data)
+    names = column(data, 'speaker') if speakers else [recording_of(dict(files=f)) if len(f) == 1 else i
+                                                      for i, f in enumerate(files)]
+    for i, name in enumerate(names): groups.setdefault(name, []).append(i)
+    return groups
+
 def divide(
     data:Dataset, # from load_speech
     n:int, # rows to hold out, about
     seed:int=0,
+    speakers:bool=False, # whole speakers: at most n rows, unless each speaker has more
 ) -> tuple[Dataset,Dataset]: # the rest, and what is held out
     "Rows in two parts without a recording in both; a row that is composed of several files stands for itself"
-    groups = {}
-    files = column(data, 'files') if 'files' in data.column_names else [()] * len(data)
-    for i, f in enumerate(files):
-        group = recording_of(dict(files=f)) if len(f) == 1 else i
-        groups.setdefault(group, []).append(i)
+    groups = _rows_together(data, speakers)
     if len(groups) < 2:
-        raise UserError(f'data: all {len(data):,} rows are parts of one recording; nothing can be held out')
+        one = 'of one speaker' if speakers else 'parts of one recording'
+        raise UserError(f'data: all {len(data):,} rows are {one}; nothing can be held out')
     order, held = list(groups.values()), []
     random.Random(seed).shuffle(order)
-    while len(order) > 1 and len(held) < n: held += order.pop()
+    if speakers:
+        for rows in order[1:]: held += rows if len(held) + len(rows) <= n else []
+        held = held or min(order, key=len)
+        order = [rows for rows in order if rows[0] not in held]
+    while not speakers and len(order) > 1 and len(held) < n: held += order.pop()
     return data.select(sorted(i for rows in order for i in rows)), data.select(sorted(held))

@@ -160,6 +160,7 @@ class ShuffledStream(TorchIterable):
         if block < 1: raise UserError(f'block: {block} rows; give 1 or more')
         self.source, self.block, self.seed = source, block, seed
         self.epoch, self.state = 0, None # state: None at the beginning of an epoch
+        self.start = source.state_dict() # where every epoch begins
 
     def set_epoch(self, epoch:int): self.epoch, self.state = epoch, None
 
@@ -181,7 +182,7 @@ class ShuffledStream(TorchIterable):
 
     def state_dict(self) -> dict:
         return self.state or dict(epoch=self.epoch, seed=self.seed, block=self.block, blocks=0, given=0,
-                                  source=self.source.state_dict())
+                                  source=self.start)
 
     def load_state_dict(self, state:dict):
         if (state['seed'], state['block']) != (self.seed, self.block):
@@ -196,6 +197,8 @@ def _again_and_again(data): # yields (epoch, number of the row in it, row)
         if hasattr(data, 'set_epoch'): data.set_epoch(epoch)
         number = -1
         for number, row in enumerate(data): yield epoch, number, row
+        if number < 0 and epoch: raise UserError(
+            'data: the stream has ended and does not begin anew; give fewer steps, or one that can be read again')
         if number < 0: raise UserError('data: a stream without a single row; look at its path, and at what is left out')
 
 def stream_batches(

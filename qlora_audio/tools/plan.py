@@ -29,7 +29,7 @@ from ..models.quantize import NF4Config
 from ..models.released import read_config
 from qlora_audio.tools.trace import (
     OPTIMIZERS, PAGE_BYTES, PARTS, TEXT_ONLY, base_bytes, fit_step, ghost, Listener, listener, optimizer_bytes,
-    prepared, ranks_of, register_listener, scaled, Setup, shapes, skeleton,
+    prepared, ranks_of, real_frames, register_listener, scaled, Setup, shapes, skeleton,
 )
 
 # %% ../../nbs/7_tools/37_plan.ipynb #1600003d
@@ -197,13 +197,35 @@ def _wave_units(config, seconds, rate) -> int: return max(1, wave_frames(config,
 
 def _wave_batch(model, B, units, text) -> dict:
     "Waveforms that become so many frames, and letters or a class"
-    shape = (B,) if is_classifier(type(model).__name__) else (B, text)
     waves = ghost(B, wave_samples(model.config, units), like=model)
-    return dict(input_values=waves, labels=torch.ones(shape, dtype=torch.long))
+    return dict(input_values=waves) | _answers(model, B, text)
 
 WAVEFORMS = 'wav2vec2', 'wav2vec2-conformer', 'hubert', 'wavlm', 'unispeech', 'unispeech-sat'
 for _kind in WAVEFORMS:
     register_listener(_kind, Listener(_wave_units, _wave_batch, lambda c: 8, rate=16_000., ready=ready_for_adapters))
+
+def _answers(model, B:int, text:int) -> dict: # letters, or a class
+    shape = (B,) if is_classifier(type(model).__name__) else (B, text)
+    return dict(labels=torch.ones(shape, dtype=torch.long))
+
+def _bert_units(config, seconds, rate) -> int: return max(1, (round(seconds * rate) - 1) // 2) # two frames become one
+
+def _bert_batch(model, B, units, text) -> dict:
+    sound = ghost(B, units, model.config.feature_projection_input_dim, like=model)
+    return dict(input_features=sound, attention_mask=real_frames(B, units, units)) | _answers(model, B, text)
+
+register_listener('wav2vec2-bert', Listener(
+    _bert_units, _bert_batch, lambda c: 8, ready=ready_for_adapters, pairs=True)) # distances
+
+def _spectrogram_units(config, seconds, rate) -> int: return round(seconds * rate)
+
+def _spectrogram_batch(model, B, units, text) -> dict:
+    "A picture of the whole window, whatever was recorded"
+    c = model.config
+    return dict(input_values=ghost(B, c.max_length, c.num_mel_bins, like=model)) | _answers(model, B, text)
+
+register_listener('audio-spectrogram-transformer', Listener(
+    _spectrogram_units, _spectrogram_batch, longest=lambda c: c.max_length));
 
 # %% ../../nbs/7_tools/37_plan.ipynb #61cead50
 _META = torch.library.Library('aten', 'IMPL', 'Meta') # kernels of tensors without numbers

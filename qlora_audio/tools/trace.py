@@ -92,6 +92,7 @@ MODEL_CLASSES = dict(
     moonshine='MoonshineForConditionalGeneration', speech_to_text='Speech2TextForConditionalGeneration',
     moonshine_streaming='MoonshineStreamingForConditionalGeneration', canary='CanaryForConditionalGeneration',
     cohere_asr='CohereAsrForConditionalGeneration', parakeet_ctc='ParakeetForCTC')
+MODEL_CLASSES['audio-spectrogram-transformer'] = 'ASTForAudioClassification'
 
 def model_class(config:PreTrainedConfig) -> type:
     "The class that a config is for"
@@ -520,6 +521,7 @@ class Listener:
     rate:float=100. # frames of the feature extractor in a second, or samples
     ready:Callable=lambda model: None # changes to a traced model, so that its operations are those of any batch
     whole_logits:bool=False # whether batches have no decoder_input_ids, without which `chunked_loss` does nothing
+    pairs:bool=False # whether something is made once for every pair of units, whatever the batch
 
 LISTENERS = {} # config.model_type → Listener
 
@@ -594,7 +596,7 @@ def ragged(model:nn.Module, batch:dict) -> dict:
         mask = batch['attention_mask']
         less = 1 if 'input_ids' in batch else mask.shape[1] // 4 # the sound's is subsampled
         mask[1:, -less:] = 0
-        batch['labels'][1:, -1] = -100
+        if batch['labels'].dim() > 1: batch['labels'][1:, -1] = -100 # words, and no classes
     if batch.get('feature_lengths') is None: return batch
     is_wave = encoder_adapter(model.config.audio_config).input == 'waveform' # its group norms run clip by clip
     if not is_wave and model.config.encoder_window == 'own': _shorter_lengths(model, batch['feature_lengths'])
@@ -884,14 +886,16 @@ class Step:
 # %% ../../nbs/7_tools/36_trace.ipynb #1600003a
 def design(
     hears:bool, # whether the size depends on the recording
+    pairs:bool=False, # see Listener
 ) -> tuple[list,list]: # exponents of the terms, and as many points, each (batch, units, text, rank)
     "What grows with the batch is quadratic in the lengths (attention masks), all else linear; ranks are a factor"
     quadratic = [(i, j) for i in range(3 if hears else 1) for j in range(3 - i)] # exponents of units and text
     linear_ = [(i, j) for i, j in quadratic if i + j < 2]
-    terms = [(1, i, j, 0) for i, j in quadratic] + [(0, i, j, 0) for i, j in linear_]
+    once = linear_ + [(2, 0)] * (hears and pairs) # whatever the batch
+    terms = [(1, i, j, 0) for i, j in quadratic] + [(0, i, j, 0) for i, j in once]
     terms += [(1, i, j, 1) for i, j in linear_] + [(0, 0, 0, 1)]
     def at(b, i, j, r): return b, i + 1 if hears else 1, j + 1, r
-    points = [at(3, i, j, 1) for i, j in quadratic] + [at(2, i, j, 1) for i, j in linear_]
+    points = [at(3, i, j, 1) for i, j in quadratic] + [at(2, i, j, 1) for i, j in once]
     points += [at(3, i, j, 2) for i, j in linear_] + [at(2, 0, 0, 2)]
     return terms, points
 
@@ -957,7 +961,7 @@ def fit_step(
 ) -> Step:
     "Trace a few small steps and solve for the polynomials"
     tracer = _Tracer(config, setup)
-    terms, points = design(tracer.grain > 0)
+    terms, points = design(tracer.grain > 0, tracer.ear.pairs)
     traces = [tracer(*p) for p in points]
     if len({(len(t.timeline), *(at for at, _ in t.marks.values())) for t in traces}) > 1:
         raise UserError(f'{config.model_type}: its operations depend on the sizes of the batch, '

@@ -17,13 +17,13 @@ from ..adapters.saving import read_adapter, save_adapter
 from ..adapters.targets import add_lora, count_parameters, lora_table, LoRAConfig
 from ..sound.audit import check_splits, divide
 from ..sound.batches import is_stream, ShuffledStream
+from ..sound.corpora import column
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
 from ..models.quantize import prepare_for_training
-from ..training.align import align_fusion
 from ..training.loop import TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
-from .cli import RUN_FILE
+from .cli import AUTO, RUN_FILE
 from .commands import at_least_one, check_finite, fully_trained, hear_all, is_streamed, load, locked
 from .commands import new_folder, print_now, read_data, say_skipped, usable_rows, write_whole
 from .export import adapter_card
@@ -53,11 +53,35 @@ class Stop(TrainerCallback):
             control.should_training_stop = True
 
 # %% ../../nbs/7_tools/43_train.ipynb #98929b51
+_LEAST = 200 # recordings from which on some are held out unasked
+
+def _is_watched(args) -> bool:
+    "Whether there is a use for transcripts at each checkpoint"
+    return args.patience is not None or args.report_to is not None
+
+def _by_loss(args) -> bool:
+    "Whether the best checkpoint is chosen by its loss alone, nothing written"
+    return args.dev == AUTO and not _is_watched(args)
+
+def _hold_out_few(args, train):
+    "One recording in twenty, whole speakers where there are ten or more; the line that says so"
+    names = column(train, 'speaker')
+    n = min(100, len(train) // 20)
+    speakers = all(names) and len(set(names)) >= 10
+    rest, dev = divide(train, n, args.seed, speakers=speakers)
+    of = f' of {len(set(column(dev, "speaker")))} speakers' if speakers else ''
+    print_now(f'{len(dev)} of {len(train)} recordings{of} are held out, to keep the checkpoint with the lowest loss '
+              'on them; --dev 0 trains on all')
+    return _like(rest, train), _like(dev, train)
+
 def _hold_out_dev(args, train):
     "What is trained on, and what is heard at each checkpoint; None where none is to be chosen or shown"
-    if args.patience is None and args.report_to is None and args.dev is None:
-        return train, None
-    if args.dev:
+    if not _is_watched(args):
+        if args.dev in (None, '0') or args.dev == AUTO and (is_stream(train) or len(train) < _LEAST):
+            return train, None
+        if args.dev == AUTO:
+            return _hold_out_few(args, train)
+    if args.dev not in (None, '', AUTO):
         dev, = read_data(args, args.dev)
         if not is_stream(dev):
             check_splits(train, dev)
@@ -71,28 +95,27 @@ def _like(part, whole):
     part.skipped = whole.skipped
     return part
 
+# %% ../../nbs/7_tools/43_train.ipynb #strm0033
 def _check_streamed(args):
     "Refuse what a stream cannot be asked for"
     if args.epochs is not None:
         raise UserError('--epochs: a stream has no length to count them by; give --steps')
-    if args.align_steps:
-        raise UserError('--align-steps: the alignment needs all texts first; leave --stream or --align-steps out')
     if args.max_seconds is not None:
         raise UserError('--max-seconds: the rows of a stream come by their number; give --batch-size alone')
-    if not args.dev and not (args.patience is args.report_to is args.dev is None):
+    if args.dev == '' or _is_watched(args) and args.dev in (None, AUTO):
         raise UserError('--dev: nothing can be held out of a stream; name a part of the data, as in --dev validation')
 
 def prepare_run(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
-    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget', 'align_steps')
-    if args.align_steps and not args.train_fusion:
-        raise UserError('--align-steps: the fusion module stands still; add --train-fusion')
+    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget')
     check_finite(args, 'lr', 'lora_alpha', 'lora_dropout', 'epochs', 'max_seconds')
     if not args.lr > 0:
         raise UserError(f'--lr: {args.lr} teaches nothing; give more than 0, such as {DEFAULTS.learning_rate}')
     if not 0 <= args.seed < 1 << 32:
         raise UserError(f'--seed: {args.seed} is impossible; give 0 to 2^32 - 1')
     check_reporters(args.report_to)
+    if args.dev == '0' and _is_watched(args):
+        raise UserError('--dev: 0 leaves nothing for --patience or --report-to to go by; leave it out')
     if is_streamed(args):
         _check_streamed(args)
     train, test = read_data(args, 'train', 'test')
@@ -126,13 +149,6 @@ def _adapt(args, model):
         target_modules=_target_modules(args.target_modules))
     return add_lora(model, config)
 
-def _align(args, speech, train):
-    "Where it is asked for: the fusion module learns what the decoder can read, before the training"
-    if not args.align_steps or args.resume:
-        return
-    print_now(f'aligning the fusion module for {args.align_steps} steps')
-    align_fusion(speech.model, train, speech.collator(), args.align_steps, seed=args.seed)
-
 def _steps(args, train) -> int:
     "Optimizer steps of the run"
     if args.epochs is None:
@@ -141,17 +157,24 @@ def _steps(args, train) -> int:
         raise UserError(f'--epochs: {args.epochs} teaches nothing; give more than 0')
     return max(1, round(args.epochs * len(train) / args.batch_size))
 
+def _checkpoints(args, steps:int, dev) -> int:
+    "Ten in a run; fewer where the losses on dev would take more than about a tenth of its time"
+    if dev is None or not _by_loss(args):
+        return 10
+    return max(2, min(10, steps * args.batch_size // (10 * len(dev))))
+
 def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> QLoRATrainer:
     "The run that the flags describe"
     steps = _steps(args, train)
     more = dict(
-        save_steps=args.save_steps or max(1, steps // 10), save_total_limit=args.keep,
+        save_steps=args.save_steps or max(1, steps // _checkpoints(args, steps, dev)), save_total_limit=args.keep,
         patience=args.patience, optim_budget=args.device_budget, max_seconds=args.max_seconds,
         gradient_accumulation_steps=args.gradient_accumulation_steps)
     if dev is not None:
-        more |= dict(eval_steps=more['save_steps'], eval_strategy='steps')
-        metric = 'loss' if speech.family.metrics == 'accuracy' else 'wer'
-        more |= dict(metric_for_best_model=metric, load_best_model_at_end=args.dev is not None)
+        more |= dict(eval_steps=more['save_steps'], eval_strategy='steps', prediction_loss_only=_by_loss(args))
+        metric = 'loss' if speech.family.metrics == 'accuracy' or _by_loss(args) else 'wer'
+        keep_best = _by_loss(args) or args.dev not in (None, AUTO)
+        more |= dict(metric_for_best_model=metric, load_best_model_at_end=keep_best)
     if args.report_to is not None:
         more |= dict(report_to=args.report_to, project='qlora_audio', run_name=Path(args.out).name)
     run = QLoRAArguments(
@@ -267,7 +290,6 @@ def _train_into(args, out:Path):
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
     print_now(f'{_spell_data(train, test)}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
-    _align(args, speech, train)
     with Stop() as stop:
         trainer = _make_trainer(args, speech, train, dev, out/'checkpoints', [stop])
         result = _train_until_stopped(args, trainer, stop)

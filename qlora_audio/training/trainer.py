@@ -88,7 +88,7 @@ class SetEpoch(TrainerCallback):
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b6efea8f
 class SeededRows(list):
-    "Rows that set torch's (of the CPU) and Python's generators as each is handed out; every item is (row, seed, number)"
+    "Rows (each with its seed and number) that set torch's CPU generator and Python's as each is handed out"
     at = '' # the row that was handed out last, for errors
     def __iter__(self):
         for row, seed, i in super().__iter__():
@@ -368,8 +368,8 @@ NOT_DONE = dict( # arguments of transformers that this trainer does nothing with
     torch_empty_cache_steps='memory is given back where a batch did not fit',
     include_num_input_tokens_seen='tokens are not counted', push_to_hub='upload the folder that save_adapter wrote',
     average_tokens_across_devices='labels are always counted over all processes', fsdp='see 32_distributed',
-    **dict.fromkeys(('eval_accumulation_steps', 'prediction_loss_only', 'batch_eval_metrics', 'eval_do_concat_batches',
-                     'include_for_metrics', 'fp16_full_eval', 'bf16_full_eval'), _EVALUATION))
+    **dict.fromkeys(('eval_accumulation_steps', 'batch_eval_metrics', 'eval_do_concat_batches', 'include_for_metrics',
+                      'fp16_full_eval', 'bf16_full_eval'), _EVALUATION))
 
 def _refuse_ignored(args):
     "`UserError` for an argument that would be accepted and not used"
@@ -532,6 +532,7 @@ def _mean_loss(trainer, rows:list) -> dict: # summed loss and labels of this pro
 
 def _transcripts(trainer, rows:list) -> dict:
     "References and hypotheses, with the time it took"
+    if trainer.args.prediction_loss_only: return {}
     if trainer.transcribe is None or not rows or 'text' not in rows[0]: return {}
     start = time.time()
     own = dict(rows=rows) if 'rows' in inspect.signature(trainer.transcribe).parameters else {} # their questions
@@ -786,7 +787,8 @@ class _ChangedFirst:
     def __init__(self, collator, augment): self.collator, self.augment = collator, augment
     def set_epoch(self, epoch:int): getattr(self.collator, 'set_epoch', lambda _: None)(epoch)
     def __call__(self, rows):
-        changed = _ChangedRows(list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i) for i, r in enumerate(rows)))
+        seeded = list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i) for i, r in enumerate(rows))
+        changed = _ChangedRows(seeded)
         changed.augment = self.augment
         return self.collator(changed)
 
@@ -827,14 +829,16 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
     if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
         require_input_grads(model)
 
-def _check_stream(args:QLoRAArguments):
-    "`UserError` for what a stream cannot be asked for"
+def _check_rows(data, args:QLoRAArguments):
+    "The rows, their sound as it is; `UserError` for what a stream cannot be asked for"
+    if not is_stream(data): return keep_encoded(data)
     if args.dataloader_num_workers: raise UserError(
         'dataloader_num_workers: a stream of rows has one reader here; give 0')
     if args.max_steps < 1: raise UserError(
         'max_steps: a stream has no length to count epochs by; give max_steps, a number of optimizer steps')
     if args.max_seconds is not None: raise UserError(
         'max_seconds: the rows of a stream come by their number, not by their length; give batch_size alone')
+    return keep_encoded(data)
 
 def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
     own = [Progress(), trainer.skip_step, trainer.set_epoch, *(more or [])]
@@ -865,6 +869,13 @@ def _say_skipped(trainer):
         summary = skip_summary(data)
         if summary: print(f'{name}: {summary}', flush=True)
 
+def _say_small(trainer):
+    "One line where a step cannot be what was asked for"
+    args = trainer.args
+    n = args.batch_size if is_stream(trainer.train_dataset) else len(trainer.train_dataset)
+    if n < args.batch_size and args.process_index == 0:
+        print(f'batch_size: {args.batch_size}, but there are {n} examples: every step has all of them', flush=True)
+
 def _texts_of(data): # yields rows without sound
     "What can be checked of all rows before the first step, without decoding any"
     if data is None or is_stream(data): return
@@ -876,6 +887,7 @@ def _texts_of(data): # yields rows without sound
 
 def _check_data(trainer):
     "`UserError` that names the first row of any part which the model cannot learn from"
+    _say_small(trainer)
     check = getattr(trainer.plain, 'check_row', None)
     if check is None: return
     for name, data in dict(train_dataset=trainer.train_dataset, eval_dataset=trainer.eval_dataset).items():
@@ -960,9 +972,7 @@ class QLoRATrainer(MicrobatchTrainer):
     ):
         if isinstance(eval_dataset, dict) and 'train' not in eval_dataset and not hasattr(eval_dataset, 'column_names'):
             raise UserError('eval_dataset: a dictionary of datasets; give one, and evaluate the others with evaluate()')
-        if is_stream(train_dataset): _check_stream(args)
-        train_dataset = keep_encoded(train_dataset)
-        eval_dataset = keep_encoded(eval_dataset)
+        train_dataset, eval_dataset = _check_rows(train_dataset, args), keep_encoded(eval_dataset)
         args = _step_arguments(args)
         _set_up(self, model, args, data_collator, augment, transcribe, processing_class)
         with _counts_as_adapted(model):
