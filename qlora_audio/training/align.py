@@ -211,7 +211,7 @@ def _make_head(model, texts) -> CTCEmbeddingHead:
 # %% ../../nbs/5_training/32_align.ipynb #63769ea3
 def align_fusion(
     model:AudioTextModel, # its fusion module is trained in place, as far as it is trainable
-    rows, # with audio, text and duration, by index: a list, or a `datasets.Dataset`
+    rows, # with audio, text and duration, by index: a list, or a datasets.Dataset
     collator:SpeechCollator, # of this model; its augmentation is left out
     steps:int=600, # optimizer steps
     batch_size:int=16,
@@ -250,7 +250,7 @@ def align_fusion(
 @torch.no_grad()
 def transcribe_without_decoder(
     model:AudioTextModel, # whose fusion module has been aligned
-    result:AlignmentResult, # of `align_fusion`
+    result:AlignmentResult, # of align_fusion
     rows, # with audio, by index
     collator:SpeechCollator, # of this model; its augmentation is left out
     batch_size:int=16,
