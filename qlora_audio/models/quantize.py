@@ -739,9 +739,9 @@ class NF4Quantizer(HfQuantizer):
         return self.in_file if self.default != self.in_file and dtype == self.default else dtype
 
     def has_read(self, weight):
-        "Give memory back after every 32 MB of whole weights"
+        "Give memory back after every 8 MB of whole weights"
         self.read += weight.nbytes if weight.device.type == 'cpu' else 0
-        if self.read < 1 << 25: return
+        if self.read < 1 << 23: return
         give_back_memory()
         self.read = 0
 
