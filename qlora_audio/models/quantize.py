@@ -6,10 +6,10 @@
 __all__ = ['SERIALIZED', 'NF4Config', 'quantization_plan', 'layers_to_quantize', 'native_bfloat16', 'compute_dtype', 'fast_dtype',
            'to_fast_dtype', 'stored_dtype', 'as_stored', 'replace_module', 'quantize_model', 'require_input_grads',
            'prepare_for_training', 'byte_report', 'AuditRow', 'Audit', 'audit', 'put_skeletons', 'QuantizeWeight',
-           'ReadWeight', 'NF4Quantizer']
+           'ReadWeight', 'give_back_memory', 'NF4Quantizer']
 
 # %% ../../nbs/4_models/20_quantize.ipynb #49937112
-import difflib, functools, logging, re, statistics, time
+import ctypes, difflib, functools, logging, re, statistics, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, InitVar
 import torch
@@ -659,6 +659,7 @@ class QuantizeWeight(ConversionOps):
         layer.weight_dtype = self.hf_quantizer.dtype_in_file(weight.dtype)
         layer._is_hf_initialized = True
         layer.quantization_error = _sampled_error(weight, nf4)
+        self.hf_quantizer.has_read(weight)
         scales = dict(zip(('absmax', 'nested_absmax', 'nested_offset'), nf4.tensors[1:]))
         scales = {f'{parent}.{k}': t for k, t in scales.items() if t is not None}
         return {name: nn.Parameter(nf4.packed, requires_grad=False)} | scales
@@ -693,6 +694,18 @@ class ReadWeight(ConversionOps):
         if layer.transposed and weight.shape != new.weight.shape: return weight.T
         return weight.to(layer.weight_dtype)
 
+# %% ../../nbs/4_models/20_quantize.ipynb #9c1f26a0
+@functools.cache
+def _malloc_trim():
+    "A function of glibc; None with another C library"
+    try: return getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    except (OSError, TypeError): return None # Windows
+
+def give_back_memory() -> bool: # whether there was some
+    "Free memory between what is held, to the system"
+    trim = _malloc_trim()
+    return bool(trim and trim(0))
+
 # %% ../../nbs/4_models/20_quantize.ipynb #58d29189
 def _all_on_cpu(device_map) -> bool: # as in `from_pretrained`
     "Whether a model will be on the CPU only"
@@ -710,6 +723,7 @@ class NF4Quantizer(HfQuantizer):
     serialized_names = {'weight': list(SERIALIZED)}
     quantized_element_size = 0.52 # bytes; what device_map='auto' counts with
     on_cpu, in_file, default = True, None, None # place; dtype that the config names; what is made of it
+    read = 0 # bytes of whole weights on the CPU since memory was given back
 
     def update_device_map(self, device_map):
         self.on_cpu = _all_on_cpu(device_map)
@@ -724,6 +738,13 @@ class NF4Quantizer(HfQuantizer):
         "Before it was widened, if it was"
         return self.in_file if self.default != self.in_file and dtype == self.default else dtype
 
+    def has_read(self, weight):
+        "Give memory back after every 8 MB of whole weights"
+        self.read += weight.nbytes if weight.device.type == 'cpu' else 0
+        if self.read < 1 << 23: return
+        give_back_memory()
+        self.read = 0
+
     def _process_model_before_weight_loading(self, model, **kwargs):
         put_skeletons(model, self.quantization_config)
         for m in model.modules(): # older versions of transformers cast whole weights to what is there
@@ -732,6 +753,7 @@ class NF4Quantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model, **kwargs):
         _tell_problems(model)
+        give_back_memory()
         dtype = _as_dtype(model.config.dtype)
         if self.pre_quantized and not any(isinstance(m, NF4Linear) for m in model.modules()): # every weight was whole
             self.remove_quantization_config(model)

@@ -169,7 +169,8 @@ def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> 
     more = dict(
         save_steps=args.save_steps or max(1, steps // _checkpoints(args, steps, dev)), save_total_limit=args.keep,
         patience=args.patience, optim_budget=args.device_budget, max_seconds=args.max_seconds,
-        gradient_accumulation_steps=args.gradient_accumulation_steps)
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        logging_first_step=True) # a wrong rate or wrong data show at once
     if dev is not None:
         more |= dict(eval_steps=more['save_steps'], eval_strategy='steps', prediction_loss_only=_by_loss(args))
         metric = 'loss' if speech.family.metrics == 'accuracy' or _by_loss(args) else 'wer'
@@ -347,7 +348,7 @@ def dry_run(args):
     timer = _StepTimer()
     three_steps = argparse.Namespace(**vars(args) | dict(steps=3, epochs=None, patience=None, dev=None, report_to=None))
     with tempfile.TemporaryDirectory() as folder:
-        nothing_written = dict(save_strategy='no', logging_strategy='no')
+        nothing_written = dict(save_strategy='no', logging_strategy='no', logging_first_step=False)
         _make_trainer(three_steps, speech, train, None, folder, [timer], **nothing_written).train()
     process = f'the whole process, three steps done: {memory_used() / 1e6:.0f} MB'
     adapters = f"adapters with gradients and AdamW {16 * counts['trainable'] / 1e6:.1f} MB"
