@@ -39,7 +39,8 @@ RESULTS = Path(__file__).with_suffix('.jsonl')
 CORPUS, BASE, FULL, TOKENS = 'speechocean762_child', 'whisper-tiny.en', 1500, 48
 OWN = {f'own {n} s': n for n in (5, 2, 1)}
 SILENCE = {f'silence {m} {k:g}{" counted" if count else ""}': (m, k, count) for m, k, count in (
-    (50, .1, True), (50, .1, False), (10, .1, True), (50, 0., False), (250, 0., False))}
+    (50, .1, True), (50, .1, False), (10, .1, True), (50, 0., False), (250, 0., False),
+    (150, 0., False))}
 FIRST = ('full', *OWN, *SILENCE)
 RULES = dict(pool=dict(by='uniform', mode='merge'), similarity=dict(by='similarity', mode='merge'),
              uniform=dict(by='uniform'), energy=dict(by='energy'), novelty=dict(by='novelty'))
