@@ -681,8 +681,9 @@ def _check_place(model, place):
 
 def _check_selectable(model, by, keep, place, settings):
     "`UserError` where this model or this rule cannot select"
-    if not (isinstance(model, AudioTextModel) or is_whisper(model)):
-        inside = is_whisper(getattr(model, 'model', None))
+    known = AudioTextModel, WhisperForConditionalGeneration
+    if not isinstance(model, known):
+        inside = isinstance(getattr(model, 'model', None), known)
         raise UserError(f'model: {type(model).__name__} is neither an AudioTextModel nor a Whisper, '
                         'so its frames cannot be selected' + ('; give the model in it: .model' if inside else
                         '; join its encoder with a decoder by AudioTextModel.from_parts'))

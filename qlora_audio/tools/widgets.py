@@ -584,7 +584,7 @@ class FourWays:
     ):
         "Let all four read that part of the frames"
         if not self.has_frames and keep < 1:
-            raise UserError('keep: this board selects frames in an AudioTextModel only; leave it at 1')
+            raise UserError('keep: frames are selected in an AudioTextModel only; leave it at 1')
         for m in self.models.values():
             if self.has_frames: select_all(m.model)
             if keep < 1: select_frames(m.model, keep, by)
