@@ -25,7 +25,7 @@ class CTCEmbeddingHead(nn.Module):
     "CTC over a decoder's token embeddings: logits are scaled cosines of audio tokens with them; class 0 is the blank"
     def __init__(self,
         ids:list[int], # token of each class but the blank
-        embeddings:Tensor, # (V, D) embeddings of `ids`, as the decoder reads them
+        embeddings:Tensor, # (V, D) their embeddings, as the decoder reads them
     ):
         super().__init__()
         embeddings = embeddings.detach().float()
