@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['TOLD', 'ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'language_code', 'is_classifier',
            'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel', 'to_wave',
-           'FamilyCollator', 'transcribe_batches', 'check_rows', 'greedy', 'tokenizer_of', 'on_model', 'new_tokens',
-           'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts',
-           'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters',
-           'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head', 'ClassificationFamily',
-           'OwnFamily']
+           'FamilyCollator', 'transcribe_batches', 'check_row', 'check_rows', 'greedy', 'tokenizer_of', 'on_model',
+           'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns',
+           'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head',
+           'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head',
+           'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/21_families.ipynb #19550eea
 import base64, contextlib, copy, difflib, io, logging, warnings, zlib
@@ -305,6 +305,22 @@ def to_wave(
     return wave if own_rate == rate else resample(wave, own_rate, rate)
 
 # %% ../../nbs/4_models/21_families.ipynb #f727068c
+def _check_length(speech:SpeechModel, seconds:float):
+    "An error for a recording that is too long to be heard at once"
+    limit = speech.longest_seconds
+    if seconds > limit:
+        raise UserError(f'{seconds:.1f} s, but this model hears {limit:.0f} s at once; cut it, or leave it out')
+
+def _check_sound(
+    speech:SpeechModel,
+    wave, # (n_samples,), or with channels
+    rate:int, # Hz
+):
+    "An error for sound that the model cannot learn from"
+    _check_length(speech, max(wave.shape) / rate - .01) # a table may have rounded its length
+    if not np.isfinite(wave).all():
+        raise UserError('audio: the recording holds NaN or infinite samples; export it again')
+
 class FamilyCollator:
     "Rows with `audio` and `text` → the batch that the model's forward takes"
     def __init__(self,
@@ -331,8 +347,19 @@ class FamilyCollator:
             key['key'] = (self.epoch, zlib.crc32(wave.numpy().tobytes()))
         return self.augment(wave, self.speech.sampling_rate, **key)
 
+    def check_row(self, row:dict):
+        "An error for a row that the model cannot learn from, by its text and duration; no sound is read"
+        check_row(self.speech, row)
+
+    def with_sound(self, row:dict) -> dict:
+        "The row with its sound; an error if that is too long, or no numbers"
+        row = with_sound(row, self.speech.sampling_rate)
+        if isinstance(row['audio'], dict):
+            _check_sound(self.speech, np.asarray(row['audio']['array']), row['audio']['sampling_rate'])
+        return row
+
     def __call__(self, rows:list[dict]) -> dict:
-        rows = [with_sound(row, self.speech.sampling_rate) for row in rows]
+        rows = [self.with_sound(row) for row in rows]
         return self.speech.family.batch(self.speech, [self.wave(row['audio']) for row in rows], rows)
 
 # %% ../../nbs/4_models/21_families.ipynb #b0959d34
@@ -362,6 +389,13 @@ def transcribe_batches(
         speech.model.train(was_training)
     return texts[0] if one else texts
 
+def check_row(speech:SpeechModel, row:dict):
+    "Duration and text of one row; no sound is read"
+    _check_length(speech, row.get('duration') or 0.)
+    if not speech.family.answer(row):
+        raise UserError('text: it is empty; leave recordings without words out')
+    speech.family.check_row(speech, row)
+
 def _warn_of_questions(speech, row:dict, name:str) -> bool: # whether it was said
     "Where a row asks, and the model cannot be asked"
     asked = next((k for k in ('messages', 'question', 'system') if row.get(k)), '')
@@ -372,21 +406,14 @@ def _warn_of_questions(speech, row:dict, name:str) -> bool: # whether it was sai
     return True
 
 def check_rows(speech:SpeechModel, rows, where:str='data'):
-    "Durations and texts, before the first step"
-    limit = speech.longest_seconds
+    "The same for many, before the first step; the error names the row"
     warned = False
     for i, row in enumerate(rows):
-        name = f'{where}, {row_name(row, i)}'
-        warned = warned or _warn_of_questions(speech, row, name)
-        if row.get('duration') and row['duration'] > limit:
-            heard = f'{row["duration"]:.1f} s, but this model hears {limit:.0f} s at once'
-            raise UserError(f'{name}: {heard}; cut it, or leave it out')
-        if not speech.family.answer(row):
-            raise UserError(f'{name}: text: it is empty; leave recordings without words out')
+        warned = warned or _warn_of_questions(speech, row, f'{where}, {row_name(row, i)}')
         try:
-            speech.family.check_row(speech, row)
+            check_row(speech, row)
         except UserError as e:
-            raise UserError(f'{name}: {e}') from None
+            raise UserError(f'{where}, {row_name(row, i)}: {e}') from None
 
 # %% ../../nbs/4_models/21_families.ipynb #fe03cfc7
 @contextlib.contextmanager

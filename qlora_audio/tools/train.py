@@ -20,7 +20,10 @@ from ..sound.batches import is_stream, ShuffledStream
 from ..sound.corpora import column
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
+from ..models.audio_text import AudioTextModel, SpeechCollator
 from ..models.quantize import prepare_for_training
+from ..training.align import align_fusion
+from ..training.checkpoints import latest_valid_checkpoint
 from ..training.loop import TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from .cli import AUTO, RUN_FILE
@@ -100,6 +103,8 @@ def _check_streamed(args):
     "Refuse what a stream cannot be asked for"
     if args.epochs is not None:
         raise UserError('--epochs: a stream has no length to count them by; give --steps')
+    if args.align_steps:
+        raise UserError('--align-steps: the alignment needs all texts first; leave --stream or --align-steps out')
     if args.max_seconds is not None:
         raise UserError('--max-seconds: the rows of a stream come by their number; give --batch-size alone')
     if args.dev == '' or _is_watched(args) and args.dev in (None, AUTO):
@@ -107,7 +112,9 @@ def _check_streamed(args):
 
 def prepare_run(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
-    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget')
+    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget', 'align_steps')
+    if args.align_steps and not args.train_fusion:
+        raise UserError('--align-steps: the fusion module is frozen; add --train-fusion')
     check_finite(args, 'lr', 'lora_alpha', 'lora_dropout', 'epochs', 'max_seconds')
     if not args.lr > 0:
         raise UserError(f'--lr: {args.lr} teaches nothing; give more than 0, such as {DEFAULTS.learning_rate}')
@@ -121,6 +128,8 @@ def prepare_run(args):
     train, test = read_data(args, 'train', 'test')
     train, dev = _hold_out_dev(args, train)
     speech = load(args)
+    if args.align_steps and not isinstance(speech.model, AudioTextModel):
+        raise UserError(f'--align-steps: a {type(speech.model).__name__} has no fusion module; leave it out')
     if is_stream(train):
         train = ShuffledStream(train, _SHUFFLED * args.batch_size, args.seed)
     def usable(data, name): return None if data is None else usable_rows(args, data, speech.check_rows, name)
@@ -148,6 +157,15 @@ def _adapt(args, model):
         r=args.r, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, modules_to_save=fully_trained(args),
         target_modules=_target_modules(args.target_modules))
     return add_lora(model, config)
+
+def _align(args, speech, train, checkpoints):
+    "Where it is asked for, and no checkpoint holds it yet: the fusion module learns what the decoder can read"
+    if not args.align_steps or args.resume and latest_valid_checkpoint(checkpoints):
+        return
+    model = speech.model
+    print_now(f'aligning the fusion module for {args.align_steps} steps')
+    collator = SpeechCollator(model.processor, model.num_audio_tokens)
+    align_fusion(model, train, collator, args.align_steps, seed=args.seed)
 
 def _steps(args, train) -> int:
     "Optimizer steps of the run"
@@ -291,6 +309,7 @@ def _train_into(args, out:Path):
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
     print_now(f'{_spell_data(train, test)}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
+    _align(args, speech, train, out/'checkpoints')
     with Stop() as stop:
         trainer = _make_trainer(args, speech, train, dev, out/'checkpoints', [stop])
         result = _train_until_stopped(args, trainer, stop)
