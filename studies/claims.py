@@ -34,7 +34,7 @@ def four_bits():
         nf4, lora = (runs('released', corpus=corpus, arm=arm) for arm in ('nf4', 'lora16'))
         if got := nf4 and lora and points(nf4, lora):
             lines.append((f'4 bits learn what 16 bits learn: {what}', f'NF4 {rate(nf4)}, LoRA {rate(lora)}',
-                          between(got, 'points'), 'released-models'))
+                          between(got, 'points'), 'what-4-bits-cost-a-released-model'))
     nf4, lora = (runs('qlora', arm=arm) for arm in ('nf4', 'lora16'))
     lines.append((f'the same: {DIGITS}', f'NF4 {rate(nf4)}, LoRA {rate(lora)}', between(points(nf4, lora), 'points'),
                   'studies_digits.ipynb#what-4-bits-cost'))
