@@ -706,13 +706,14 @@ def give_back_memory() -> bool: # whether there was some
     trim = _malloc_trim()
     return bool(trim and trim(0))
 
-# %% ../../nbs/4_models/20_quantize.ipynb #58d29189
+# %% ../../nbs/4_models/20_quantize.ipynb #9c1f26a4
 def _all_on_cpu(device_map) -> bool: # as in `from_pretrained`
     "Whether a model will be on the CPU only"
     if isinstance(device_map, dict): return all(str(d) in ('cpu', 'disk') for d in device_map.values())
     if device_map in ('auto', 'balanced', 'balanced_low_0', 'sequential'): return not torch.accelerator.is_available()
     return str(device_map or torch.get_default_device()).startswith('cpu')
 
+# %% ../../nbs/4_models/20_quantize.ipynb #58d29189
 SERIALIZED = ( # keys of a 4-bit weight in a checkpoint; the shortest last: older versions take the first that fits
     'weight.absmax', 'weight.quant_map', 'weight.nested_absmax', 'weight.nested_quant_map',
     'weight.quant_state.bitsandbytes__nf4', 'weight')
