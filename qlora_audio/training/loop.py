@@ -123,7 +123,7 @@ def _example_batches(examples, batch_size:int, seed:int): # yields lists of rows
 
 def finetune(
     model:nn.Module, # whatever has requires_grad is trained
-    examples, # rows with audio and text: a list, a `datasets.Dataset`, or a stream
+    examples, # rows with audio and text: a list, a datasets.Dataset, or a stream
     collator, # rows → batch
     steps:int, # optimizer steps
     batch_size:int=DEFAULTS.batch_size,
@@ -195,7 +195,7 @@ def _rate_of(model) -> int: # Hz
     return own or getattr(getattr(model, 'processor', None), 'sampling_rate', 16_000)
 
 def example_batches(
-    examples, # rows with audio and text: a list, a `datasets.Dataset`, or a stream
+    examples, # rows with audio and text: a list, a datasets.Dataset, or a stream
     batch_size:int,
     rate:int=16_000, # Hz of sound that is not decoded yet
 ): # yields lists of rows with their sound
@@ -213,7 +213,7 @@ def example_batches(
 # %% ../../nbs/5_training/27_loop.ipynb #strm0014
 def evaluate(
     model, # an AudioTextModel with its processor
-    examples, # rows with audio and text: a list, a `datasets.Dataset`, or a stream
+    examples, # rows with audio and text: a list, a datasets.Dataset, or a stream
     batch_size:int=32,
 ) -> dict: # wer, references, hypotheses; skipped: recordings that load_speech had left out of the examples
     "WER of greedy transcripts; one batch of sound is in memory at a time"

@@ -961,7 +961,7 @@ class QLoRATrainer(MicrobatchTrainer):
     def __init__(self,
         model:nn.Module, # model(**batch).loss is a mean over labels that are not -100; trains what requires_grad
         args:QLoRAArguments,
-        train_dataset, # rows by index, in batches of similar length, such as a `datasets.Dataset`; or a stream of rows
+        train_dataset, # rows by index, in batches of similar length, such as a datasets.Dataset; or a stream of rows
         eval_dataset=None, # rows with audio and text; a stream must end
         data_collator=None, # rows → batch with labels; SpeechCollator for a model with a processor
         augment:Augment|None=None, # of training rows only
