@@ -130,7 +130,7 @@ def _measured(data) -> list: # seconds
     return measured
 
 def row_seconds(
-    data, # rows by index: of load_speech, of `datasets`, of torch, or a list
+    data, # rows by index: of load_speech, of datasets, of torch, or a list
 ) -> list: # seconds
     "How long every row is, nothing decoded where a column or a header says it; 1 for rows that do not say"
     columns = getattr(data, 'column_names', None) or ()

@@ -1445,7 +1445,7 @@ def _given_wave(wave, own_rate:int, rate:int) -> np.ndarray: # (n_samples,)
     return resample(wave, own_rate, rate).numpy()
 
 def decode_audio(
-    audio, # of a `datasets` row: bytes, a path, a decoder or a waveform
+    audio, # of a row of datasets: bytes, a path, a decoder or a waveform
     rate:int, # Hz
 ) -> dict: # `audio` {'array' (n_samples,), 'sampling_rate'} and `duration` in seconds
     "One recording, decoded; a `Fault` if there is none"
