@@ -275,6 +275,7 @@ def _finish(args, out, speech, train, test, trainer, log, start):
 
 # %% ../../nbs/7_tools/43_train.ipynb #70abf518
 LOG = 'training_log.json' # the last file of a run
+_MANY = 50 # test recordings, which take a while
 
 def _is_finished(out:Path) -> bool:
     "Whether a run has its log, and an adapter that can be read"
@@ -304,6 +305,8 @@ def _train_into(args, out:Path):
     if args.resume and _is_finished(out):
         raise UserError(f'{out}: this run is finished, its adapter is there; choose another folder for a new one')
     speech, train, dev, test = prepare_run(args)
+    if not is_stream(test) and len(test) >= _MANY:
+        print_now(f'hearing the {len(test)} test recordings before the training')
     before = _score(speech, test, args)
     counts = count_parameters(_adapt(args, speech.model))
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
