@@ -1,7 +1,7 @@
 """Execute notebooks and store their outputs, figures with twice the pixels:
 
     python scripts/outputs.py nbs/1_bits/01_nf4.ipynb …
-    python scripts/outputs.py --slow nbs/7_tools/44_widgets.ipynb     # cells that are marked slow run, too
+    python scripts/outputs.py --slow nbs/7_tools/45_widgets.ipynb     # cells that are marked slow run, too
 
 Other cells that tests skip (gpu, notest) keep the outputs they have, and so does a notebook in which a cell fails.
 Progress bars and what goes to the standard error are left out. Run `nbdev_export` before and `nbdev_clean` after it.

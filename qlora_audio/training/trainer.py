@@ -367,7 +367,7 @@ NOT_DONE = dict( # arguments of transformers that this trainer does nothing with
     remove_unused_columns='the collator gets whole rows', disable_tqdm='on a terminal there is one bar',
     torch_empty_cache_steps='memory is given back where a batch did not fit',
     include_num_input_tokens_seen='tokens are not counted', push_to_hub='upload the folder that save_adapter wrote',
-    average_tokens_across_devices='labels are always counted over all processes', fsdp='see 32_distributed',
+    average_tokens_across_devices='labels are always counted over all processes', fsdp='see 33_distributed',
     **dict.fromkeys(('eval_accumulation_steps', 'batch_eval_metrics', 'eval_do_concat_batches', 'include_for_metrics',
                       'fp16_full_eval', 'bf16_full_eval'), _EVALUATION))
 
