@@ -127,7 +127,7 @@ def chosen(rows):
     return min((r for r in dev if r['arm'] != 'full'), key=lambda r: sum(r['errors']))['arm']
 
 
-def study(file, ears, only, minutes):
+def study(file, ears, only, minutes, arms=()):
     "Dev, then all arms on the test part"
     end = time.time() + 60 * minutes
     def run(kind, arm, **part):
@@ -147,7 +147,8 @@ def study(file, ears, only, minutes):
     if 'test' in only:
         for part in range(4):
             for arm in ('full', base, others[0], *first, *others[1:3], *beyond, *others[3:]):
-                run('test', arm, part=part)
+                if not arms or arm in arms:
+                    run('test', arm, part=part)
     if 'time' in only and time.time() < end:
         timing(file, ears, ['full', 'own 5 s', base, f'{base} | pool 0.5'])
 
@@ -220,6 +221,7 @@ if __name__ == '__main__':
     p.add_argument('models', nargs='?', help='folder with whisper-tiny.en')
     p.add_argument('folder', nargs='?', help='folder with the corpora')
     p.add_argument('--only', nargs='*', choices=('dev', 'test', 'time'), default=('dev', 'test', 'time'))
+    p.add_argument('--arms', nargs='*', default=(), help='of the test part; all if not given')
     p.add_argument('--minutes', type=float, default=1e9, help='no new arm is begun after so many')
     p.add_argument('--threads', type=int, default=1)
     p.add_argument('--results', type=Path, default=RESULTS)
@@ -232,4 +234,4 @@ if __name__ == '__main__':
     elif a.folder is None:
         p.error('MODELS and CORPORA are missing')
     else:
-        study(a.results, Ears(a.models, a.folder), a.only, a.minutes)
+        study(a.results, Ears(a.models, a.folder), a.only, a.minutes, a.arms)
