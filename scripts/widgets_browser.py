@@ -201,6 +201,7 @@ def drive(browser, python, shots, only=None):
             page.goto(f'{url}/lab/tree/boards.ipynb?token={token}')
             page.locator('.jp-Notebook .jp-Cell').nth(len(CELLS) - 1).wait_for(timeout=90_000)
             page.wait_for_function("window.jupyterapp && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]')", timeout=90_000)
+            page.wait_for_timeout(10_000) # the editor takes keys later than the kernel is idle, on a busy machine much later
             hands = {name: Hand(page, name) for name in CELLS}
 
             def run_cell(name):
