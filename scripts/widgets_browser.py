@@ -201,11 +201,14 @@ def drive(browser, python, shots, only=None):
             page.goto(f'{url}/lab/tree/boards.ipynb?token={token}')
             page.locator('.jp-Notebook .jp-Cell').nth(len(CELLS) - 1).wait_for(timeout=90_000)
             page.wait_for_function("window.jupyterapp && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]')", timeout=90_000)
-            page.wait_for_timeout(10_000) # the editor takes keys later than the kernel is idle, on a busy machine much later
             hands = {name: Hand(page, name) for name in CELLS}
 
             def run_cell(name):
-                hands[name].cell.locator('.cm-content').click(); page.keyboard.press('Control+Enter')
+                prompt, before = hands[name].cell.locator('.jp-InputPrompt').first, None
+                while before in (None, prompt.inner_text()): # the editor takes keys later than the kernel is idle
+                    before = prompt.inner_text()
+                    hands[name].cell.locator('.cm-content').click(); page.keyboard.press('Control+Enter')
+                    page.wait_for_timeout(1_000)
             def screenshot(name):
                 if not shots: return
                 page.mouse.move(0, 0)

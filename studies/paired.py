@@ -1,5 +1,6 @@
 "What the studies of the three strategies share: development data, errors of each utterance, rows in a file, and paired intervals"
-import argparse, datetime, json, os, platform, time
+import argparse, datetime, json, multiprocessing, os, platform, time
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 import torch
@@ -74,6 +75,31 @@ def options(doc, arms, seeds, steps, results, called='arms'):
     p.add_argument('--left-out', choices=SPEAKERS, default='', help='train on the other speakers and test on this one')
     for flag in ('table', 'plan', 'smoke'): p.add_argument(f'--{flag}', action='store_true')
     return p
+
+
+def folders_options(doc, models, results):
+    "A parser with the options of studies on released models"
+    p = argparse.ArgumentParser(description=doc.split('\n')[0])
+    p.add_argument('models', nargs='?', help=f'folder with {models}')
+    p.add_argument('folder', nargs='?', help='folder with the corpora')
+    p.add_argument('--threads', type=int, default=1)
+    p.add_argument('--results', type=Path, default=results)
+    p.add_argument('--table', action='store_true')
+    return p
+
+
+def parsed_folders(p, table):
+    "The options as given, threads set; with --table that and the end"
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.table: print(table(read(a.results))); raise SystemExit
+    if not a.folder: p.error('MODELS and CORPORA are missing')
+    return a
+
+
+def apart(run, *arguments):
+    "What `run` gives, in a fresh process, whose peak memory is its own"
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool: return pool.submit(run, *arguments).result()
 
 
 def parsed(p, table):

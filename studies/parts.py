@@ -4,9 +4,10 @@
     python studies/parts.py MODELS CORPORA --only fresh aligned --seeds 0 --bits 4
     python studies/parts.py --table
 
-Ground. whisper-base hears, SmolLM2-135M writes, between them a projector that makes one token of eight frames (six a
-second). It learns from the training part of speechocean762_child and all of asterisk_en, 732 recordings of 32 minutes
-in all, lower case without punctuation, and is tested on 144 recordings of children who are not in the training part.
+Ground. whisper-base hears, SmolLM2-135M (restored from a file in 4 bits) writes, between them a projector that makes one
+token of eight frames (six a second). It learns from the training part of speechocean762_child and all of asterisk_en,
+732 recordings of 32 minutes in all, lower case without punctuation, and is tested on 144 recordings of children who are
+not in the training part.
 
 Arms. `fresh`: projector and LoRA of rank 16 in the decoder learn by the loss of the text, from the start. `aligned`:
 the projector is aligned first (`align_fusion`), then the same. `projector`: aligned first, then the projector alone by
@@ -15,16 +16,13 @@ the loss of the text. `tokens`: what the audio tokens spell after the alignment,
 Evidence. A row keeps the loss of every step, word errors of each utterance, and seconds of both parts. A run is a
 process of its own. The settings were fixed after trials with other code on the same recordings, not tuned for an arm.
 """
-import argparse
-import multiprocessing
 import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import mean
 import torch
 import transformers
-from paired import read, run_once
+from paired import apart, folders_options, parsed_folders, read, run_once
 from released import word_counts
 from qlora_audio.adapters.targets import LoRAConfig, add_lora
 from qlora_audio.models.audio_text import AudioTextModel, SpeechCollator
@@ -105,10 +103,7 @@ def study(file, models, folder, arms, bits, seeds, steps, threads):
     for seed in seeds:
         for arm in arms:
             key = dict(kind='run', arm=arm, bits=bits, seed=seed, steps=steps)
-            def apart():
-                with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
-                    return pool.submit(one, models, folder, arm, bits, seed, steps, threads).result()
-            run_once(file, key, apart)
+            run_once(file, key, lambda: apart(one, models, folder, arm, bits, seed, steps, threads))
 
 
 def table(rows):
@@ -132,20 +127,10 @@ def table(rows):
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('models', nargs='?', help='folder with whisper-base and smollm2-135m')
-    p.add_argument('folder', nargs='?', help='folder with the corpora')
+    p = folders_options(__doc__, 'whisper-base and smollm2-135m', RESULTS)
     p.add_argument('--only', nargs='*', choices=ARMS, default=ARMS, help='arms')
     p.add_argument('--bits', type=int, choices=(4, 16), default=4)
     p.add_argument('--seeds', nargs='*', type=int, default=[0])
     p.add_argument('--steps', type=int, default=STEPS)
-    p.add_argument('--threads', type=int, default=1)
-    p.add_argument('--results', type=Path, default=RESULTS)
-    p.add_argument('--table', action='store_true')
-    a = p.parse_args()
-    if a.table:
-        print(table(read(a.results)))
-    elif a.folder is None:
-        p.error('MODELS and CORPORA are missing')
-    else:
-        study(a.results, a.models, a.folder, a.only, a.bits, a.seeds, a.steps, a.threads)
+    a = parsed_folders(p, table)
+    study(a.results, a.models, a.folder, a.only, a.bits, a.seeds, a.steps, a.threads)

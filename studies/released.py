@@ -20,16 +20,13 @@ Evidence. A row keeps word errors of each utterance. Texts are compared without 
 normalizer for English). Intervals: 10,000 paired bootstrap draws of utterances and seeds, the same for both arms.
 Every run is a process of its own, whose peak memory it reports.
 """
-import argparse
-import multiprocessing
 import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import mean
 import torch
 import transformers
-from paired import points, read, run_once
+from paired import apart, folders_options, parsed_folders, points, read, run_once
 from qlora import LEVELS, rounded
 from qlora_audio.adapters.targets import LoRAConfig, add_lora
 from qlora_audio.models.quantize import NF4Config, layers_to_quantize
@@ -135,19 +132,13 @@ def one(models, folder, corpus, kind, arm, seed, lr, steps, threads):
     return made | dict(words=words, errors=wrong)
 
 
-def apart(*arguments):
-    "`one` in a fresh process"
-    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
-        return pool.submit(one, *arguments).result()
-
-
 def study(file, models, folder, corpora, arms, seeds, threads):
     "The base alone, learning rates, then every arm and seed"
     for corpus in corpora:
         about = CORPORA[corpus]
         def run(kind, arm, seed, lr, steps):
             key = dict(corpus=corpus, base=about['base'], kind=kind, arm=arm, seed=seed, lr=lr, steps=steps)
-            return run_once(file, key, lambda: apart(models, folder, corpus, kind, arm, seed, lr, steps, threads))
+            return run_once(file, key, lambda: apart(one, models, folder, corpus, kind, arm, seed, lr, steps, threads))
         for arm in arms:
             if arm != 'full':
                 run('before', arm, 0, 0., 0)
@@ -210,20 +201,9 @@ def _costs(rows):
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('models', nargs='?', help='folder with whisper-base and whisper-tiny.en')
-    p.add_argument('folder', nargs='?', help='folder with the corpora')
+    p = folders_options(__doc__, 'whisper-base and whisper-tiny.en', RESULTS)
     p.add_argument('--corpora', nargs='*', choices=list(CORPORA), default=list(CORPORA))
     p.add_argument('--only', nargs='*', choices=ARMS, default=ARMS, help='arms')
     p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
-    p.add_argument('--threads', type=int, default=1)
-    p.add_argument('--results', type=Path, default=RESULTS)
-    p.add_argument('--table', action='store_true')
-    a = p.parse_args()
-    if a.table:
-        print(table(read(a.results)))
-    elif a.folder is None:
-        p.error('MODELS and CORPORA are missing')
-    else:
-        torch.set_num_threads(a.threads)
-        study(a.results, a.models, a.folder, a.corpora, a.only, a.seeds, a.threads)
+    a = parsed_folders(p, table)
+    study(a.results, a.models, a.folder, a.corpora, a.only, a.seeds, a.threads)

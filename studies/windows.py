@@ -24,13 +24,12 @@ Evidence. A row keeps word errors of each recording, without case and punctuatio
 draws of recordings. A *loop* is a text with more than twice as many errors as there are words, such as one that
 repeats itself until the limit of tokens.
 """
-import argparse
 import statistics
 import time
 from pathlib import Path
 import torch
 import transformers
-from paired import better, read, run_once
+from paired import better, folders_options, parsed_folders, read, run_once
 from released import split_rows, word_counts
 from qlora_audio.models.quantize import NF4Config
 from qlora_audio.models.released import load_model
@@ -217,21 +216,10 @@ def table(rows):
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('models', nargs='?', help='folder with whisper-tiny.en')
-    p.add_argument('folder', nargs='?', help='folder with the corpora')
+    p = folders_options(__doc__, 'whisper-tiny.en', RESULTS)
     p.add_argument('--only', nargs='*', choices=('dev', 'test', 'time'), default=('dev', 'test', 'time'))
     p.add_argument('--arms', nargs='*', default=(), help='of the test part; all if not given')
     p.add_argument('--minutes', type=float, default=1e9, help='no new arm is begun after so many')
-    p.add_argument('--threads', type=int, default=1)
-    p.add_argument('--results', type=Path, default=RESULTS)
-    p.add_argument('--table', action='store_true')
-    a = p.parse_args()
-    torch.set_num_threads(a.threads)
+    a = parsed_folders(p, table)
     transformers.logging.set_verbosity_error()
-    if a.table:
-        print(table(read(a.results)))
-    elif a.folder is None:
-        p.error('MODELS and CORPORA are missing')
-    else:
-        study(a.results, Ears(a.models, a.folder), a.only, a.minutes, a.arms)
+    study(a.results, Ears(a.models, a.folder), a.only, a.minutes, a.arms)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from ..defaults import DEFAULTS
 from ..errors import UserError
 from ..sound.audio import feature_length
 from ..sound.batches import is_stream, pad_last, row_seconds
 from ..sound.corpora import column, keep_encoded
 from ..models.audio_text import AudioTextModel, SpeechCollator, float_dtype, run_encoder, with_sound
-from .loop import StepProgress, batches_by_length
+from .loop import StepProgress, batches_by_length, optimizer_step
 
 # %% ../../nbs/5_training/32_align.ipynb #41a5d0fd
 class CTCEmbeddingHead(nn.Module):
@@ -162,14 +163,6 @@ def _fusion_loss(model, head, frames, counts, texts, frame_dropout) -> Tensor: #
     audio = model.fusion(frames * heard[..., None], counts.to(place))
     return alignment_loss(head, audio, model.fusion.num_tokens(counts), texts)
 
-def _optimizer_step(loss, params, optimizer, step, lr) -> float: # the loss
-    "Backward, clip, step"
-    if not loss.isfinite(): raise UserError(f'the loss is {loss.item()} at step {step}; lower lr (now {lr})')
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(params, 1.)
-    optimizer.step()
-    return loss.item()
 
 # %% ../../nbs/5_training/32_align.ipynb #0af97ad6
 @dataclass
@@ -234,15 +227,15 @@ def align_fusion(
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
     batches = batches_by_length([seconds[i] for i in fits], batch_size, random.Random(seed))
     losses = []
+    opt.zero_grad() # of what came before
     with StepProgress(steps, desc) as show:
         for step in range(steps):
             chosen = [fits[i] for i in next(batches)]
             loss = _fusion_loss(model, head, *cache(chosen), [texts[i] for i in chosen], frame_dropout)
-            losses.append(_optimizer_step(loss, params, opt, step, lr))
+            losses.append(optimizer_step(loss, opt, step, DEFAULTS.max_grad_norm, lr))
             schedule.step()
             show(losses)
             if on_step: on_step(step, losses[-1])
-    opt.zero_grad()
     known = set(fits)
     return AlignmentResult(losses, head, [i for i in range(len(texts)) if i not in known])
 
