@@ -42,6 +42,7 @@ class SpeechSettings:
     system:str|None = None # for chat models: the turn before
     window:str = 'full' # or 'own': as long as the longest recording of a batch and `pad_seconds` (Whisper)
     pad_seconds:float = 1. # silence behind the longest recording in an own window
+    fallback:bool = True # a text that repeats itself in an own window is written again from the full one
     labels:list|None = None # classes of a new head; those that the model has if None
     letters:str|None = None # that a model which spells (CTC) gets beside its own
 

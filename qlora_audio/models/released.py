@@ -98,6 +98,7 @@ def load_model(
     system:str|None=None,
     window:str|None=None,
     pad_seconds:float|None=None,
+    fallback:bool|None=None,
     labels:list|None=None,
     letters:str|None=None,
     adapter:str|Path|None=None, # folder or name on the Hub of one that is put on; its settings hold where none is given
@@ -109,7 +110,7 @@ def load_model(
     config = read_config(base, trust_remote_code)
     adapter = adapter_folder(adapter) if adapter else None
     given = dict(language=language, task=task, prompt=prompt, question=question, system=system, window=window)
-    given |= dict(pad_seconds=pad_seconds, labels=labels, letters=letters)
+    given |= dict(pad_seconds=pad_seconds, fallback=fallback, labels=labels, letters=letters)
     own = adapter_settings(adapter, config['model_type']) if adapter else None
     settings = _settings_from((own or {}) | {k: v for k, v in given.items() if v is not None})
     family = _family(config, settings)
