@@ -111,7 +111,8 @@ def one(models, folder, corpus, kind, arm, seed, lr, steps, threads):
     train, test = split_rows(folder, corpus, kind)
     language = None if about['base'].endswith('.en') else about['language']
     speech = load_model(
-        f"{models}/{about['base']}", quantization(arm), language=language, window='own', dtype=torch.float32)
+        f"{models}/{about['base']}", quantization(arm), language=language, window='own', fallback=False,
+        dtype=torch.float32)
     base_bytes = sum(t.nbytes for t in [*speech.model.parameters(), *speech.model.buffers()])
     adapt(speech.model, arm, seed)
     trained = sum(p.numel() for p in speech.model.parameters() if p.requires_grad)

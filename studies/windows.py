@@ -20,6 +20,11 @@ arms before it begins the second. Beyond silence, with the base and a share of i
 of neighbours), `similarity` (merging what is alike, the idea of A-ToMe), `energy`, `novelty`; and with `+kept` frames
 that 4 bits are predicted to hear badly are kept rather, the prediction fitted on 32 other training recordings.
 
+Second look, planned when the first was done: most of what short windows cost were texts that repeat themselves. `own n s,
+again`: a text that ends in the same tokens four times over is stopped, and written again from the full window (`fallback` of
+`load_model`); the frames of both windows count. All 336 recordings of the training part choose (`choice`) by the rule above;
+the test part, which the first look has heard, hears `full` and the chosen one, and the seconds are taken of these.
+
 Evidence. A row keeps word errors of each recording, without case and punctuation. Intervals: 10,000 paired bootstrap
 draws of recordings. A *loop* is a text with more than twice as many errors as there are words, such as one that
 repeats itself until the limit of tokens.
@@ -38,6 +43,7 @@ from qlora_audio.strategies.frames import Silence, forward_flops, select_all, se
 RESULTS = Path(__file__).with_suffix('.jsonl')
 CORPUS, BASE, FULL, TOKENS = 'speechocean762_child', 'whisper-tiny.en', 1500, 48
 OWN = {f'own {n} s': n for n in (5, 2, 1)}
+AGAIN = {f'own {n} s, again': n for n in (5, 4, 3, 2)}
 SILENCE = {f'silence {m} {k:g}{" counted" if count else ""}': (m, k, count) for m, k, count in (
     (50, .1, True), (50, .1, False), (10, .1, True), (50, 0., False), (250, 0., False))}
 FIRST = ('full', *OWN, *SILENCE)
@@ -61,7 +67,9 @@ class Ears:
 
     def rows(self, kind, part=0):
         "Recordings of `dev`, `test` or `fit`"
-        train, test = split_rows(self.folder, CORPUS, 'run' if kind == 'test' else 'tune')
+        train, test = split_rows(self.folder, CORPUS, 'run' if kind in ('test', 'choice') else 'tune')
+        if kind == 'choice':
+            return train[part::4]
         return train[::len(train) // 32][:32] if kind == 'fit' else test[part::4 if kind == 'test' else 2]
 
     def select(self, arm):
@@ -69,7 +77,9 @@ class Ears:
         name, _, rest = arm.partition(' | ')
         speech = self.speech()
         settings = select_all(speech.model).speech_settings
-        settings.window, settings.pad_seconds = ('own', OWN[name]) if name in OWN else ('full', 1.)
+        own = OWN | AGAIN
+        settings.window, settings.pad_seconds = ('own', own[name]) if name in own else ('full', 1.)
+        settings.fallback = name in AGAIN
         how = dict(place='encoder', keep=1., by='uniform')
         if name in SILENCE:
             margin, keep, count = SILENCE[name]
@@ -86,7 +96,7 @@ class Ears:
 
 
 def heard(speech, rows):
-    "Texts, and for each recording the entries of its window and the frames that were kept"
+    "Texts, and for each window that was heard its entries and the frames that were kept"
     seen = []
     def look(encoder, args, kwargs, output):
         features = args[0] if args else kwargs['input_features']
@@ -110,9 +120,9 @@ def tested(ears, kind, arm, part=0):
     wrong, words, rates = word_counts(rows, texts, 'english')
     n_words = round(statistics.mean(len(speech.processor.tokenizer(r['text']).input_ids) for r in rows))
     flops = [forward_flops(speech.model, entries, n_words, kept) for entries, kept in seen]
-    ops = {k: round(statistics.mean(f[k] for f in flops) / 1e9, 4) for k in ('encoder', 'all')}
-    frames = round(100 * statistics.mean(kept for _, kept in seen) / FULL, 2)
-    return rates | dict(frames=frames, gflops=ops['all'], gflops_encoder=ops['encoder'], seconds=round(seconds, 1),
+    ops = {k: round(sum(f[k] for f in flops) / len(rows) / 1e9, 4) for k in ('encoder', 'all')}
+    frames = round(100 * sum(kept for _, kept in seen) / len(rows) / FULL, 2)
+    return rates | dict(frames=frames, again=len(seen) - len(rows), gflops=ops['all'], gflops_encoder=ops['encoder'], seconds=round(seconds, 1),
                         words=words, errors=wrong)
 
 
@@ -126,6 +136,23 @@ def chosen(rows):
     return min((r for r in dev if r['arm'] != 'full'), key=lambda r: sum(r['errors']))['arm']
 
 
+def second(file, ears, run):
+    "The training part chooses among windows with a second hearing; the test part hears the chosen one"
+    for part in range(4):
+        for arm in ('full', *AGAIN):
+            run('choice', arm, part=part)
+    rows = [r for r in read(file) if r['kind'] == 'choice']
+    if len(rows) < 4 * (1 + len(AGAIN)):
+        return
+    total = {arm: joined(rows, arm) for arm in ('full', *AGAIN)}
+    good = [arm for arm in AGAIN if sum(total[arm]['errors']) <= 1.01 * sum(total['full']['errors'])]
+    best = min(good, key=lambda arm: total[arm]['frames']) if good else min(AGAIN, key=lambda arm: total[arm]['wer'])
+    for part in range(4):
+        for arm in ('full', best):
+            run('test', arm, part=part)
+    timing(file, ears, ['full', best], named='time again')
+
+
 def study(file, ears, only, minutes, arms=()):
     "Dev, then all arms on the test part"
     end = time.time() + 60 * minutes
@@ -133,6 +160,8 @@ def study(file, ears, only, minutes, arms=()):
         if time.time() < end:
             key = dict(corpus=CORPUS, base=BASE, kind=kind, arm=arm, seed=0) | part
             run_once(file, key, lambda: tested(ears, kind, arm, **part))
+    if 'again' in only:
+        second(file, ears, run)
     if 'dev' in only:
         for arm in FIRST:
             run('dev', arm)
@@ -152,7 +181,7 @@ def study(file, ears, only, minutes, arms=()):
         timing(file, ears, ['full', 'own 5 s', base, f'{base} | pool 0.5'])
 
 
-def timing(file, ears, arms, rounds=5, n=16):
+def timing(file, ears, arms, rounds=5, n=16, named='time'):
     "Seconds for a batch of n test recordings, every arm once in each round: features, encoder and text"
     rows = ears.rows('test')[:n]
     seconds = {arm: [] for arm in arms}
@@ -162,7 +191,7 @@ def timing(file, ears, arms, rounds=5, n=16):
             if i: # the first round warms up
                 seconds[arm].append(round(taken, 3))
     for arm in arms:
-        key = dict(corpus=CORPUS, base=BASE, kind='time', arm=arm, seed=0, rounds=rounds)
+        key = dict(corpus=CORPUS, base=BASE, kind=named, arm=arm, seed=0, rounds=rounds)
         run_once(file, key, lambda: dict(taken=seconds[arm]))
 
 
@@ -199,13 +228,15 @@ def lines(rows):
 def table(rows):
     "Markdown: development, test, seconds"
     out = []
-    for kind, title in (('test', 'Test part'), ('dev', 'Development')):
+    for kind, title in (('test', 'Test part'), ('choice', 'Training part'), ('dev', 'Development')):
         mine = [r for r in rows if r['kind'] == kind]
         if mine:
             head = '| window (recordings) | frames | operations | WER, CER | loops | % more errors than full (95 %) |'
             out += [title, '', head, '|---' * 6 + '|', *lines(mine), '']
-    timed = {r['arm']: r['taken'] for r in rows if r['kind'] == 'time'}
-    if timed:
+    for kind in ('time', 'time again'):
+        timed = {r['arm']: r['taken'] for r in rows if r['kind'] == kind}
+        if not timed:
+            continue
         out += ['Seconds for a batch of 16, rounds in turns', '', '| window | seconds | share of full (range) |',
                 '|---' * 3 + '|']
         for arm, taken in timed.items():
@@ -217,7 +248,7 @@ def table(rows):
 
 if __name__ == '__main__':
     p = folders_options(__doc__, 'whisper-tiny.en', RESULTS)
-    p.add_argument('--only', nargs='*', choices=('dev', 'test', 'time'), default=('dev', 'test', 'time'))
+    p.add_argument('--only', nargs='*', choices=('dev', 'test', 'time', 'again'), default=('dev', 'test', 'time', 'again'))
     p.add_argument('--arms', nargs='*', default=(), help='of the test part; all if not given')
     p.add_argument('--minutes', type=float, default=1e9, help='no new arm is begun after so many')
     a = parsed_folders(p, table)

@@ -20,7 +20,7 @@ from ..models.audio_text import AudioTextConfig
 from ..models.families import ready_for_adapters
 from ..models.quantize import NF4Config, quantize_model
 from ..tools.plan import plan, Plan, units_of
-from ..tools.trace import checkpoint, listener, model_class, ragged, Setup, skeleton
+from ..tools.trace import checkpoint, listener, model_class, own_window, ragged, Setup, skeleton
 from ..training.losses import chunked_loss
 
 # %% ../../nbs/9_proofs/59_memory.ipynb #6d39823a
@@ -94,6 +94,7 @@ def compare(
 ) -> tuple[Plan,int]: # prediction, and measured bytes
     "A plan for the CPU beside a training step that is run and measured"
     p = plan(config, '80GB', batch_size=batch_size, seconds=seconds, text=text, device='cpu', **options)
+    if p.options['window'] == 'own': config = own_window(config, p.options['pad_seconds'])
     torch.manual_seed(0)
     model = real_model(config, setup_of(p))
     batch = real_batch(model, batch_size, seconds, text, shorten)

@@ -121,6 +121,8 @@ _PLAN = dict(
     r=dict(type=int, default=DEFAULTS.r, help='rank'),
     batch_size=dict(type=int, default=1, help='recordings in one pass'),
     seconds=dict(type=float, default=10., help='of each recording'),
+    window=dict(choices=('full', 'own'), default='full', help='of Whisper: 30 seconds, or as long as the recordings'),
+    pad_seconds=dict(type=float, default=1., help='of silence behind the recordings in an own window'),
     text=dict(type=int, default=64, help='tokens of each text'),
     no_double_quant=dict(action='store_true', help='scales in 32 bits'),
     no_checkpointing=dict(action='store_true', help='keep all activations'),
@@ -128,6 +130,8 @@ _PLAN = dict(
     device_budget=dict(
         type=int, help='bytes of optimizer states on the card, the others are paged; all if not given'),
     device=dict(choices=('cuda', 'cpu'), default='cuda', help='whose kernels'),
+    dtype=dict(
+        choices=('float32', 'bfloat16', 'float16'), default='bfloat16', help='of what is not in 4 bits, and of activations'),
     disk=dict(type=float, default=1., help='GB a second that are read'),
     limits=dict(action='store_true', help='also the largest batch and the longest recording for cards of 8 to 80 GB'))
 _AUDIT = dict(

@@ -486,9 +486,11 @@ def run_audit(args):
 # %% ../../nbs/7_tools/43_commands.ipynb #18plan01
 def run_plan(args):
     "The command `plan`"
+    names = ('card', 'r', 'batch_size', 'seconds', 'window', 'pad_seconds', 'text', 'bits', 'optimizer', 'device_budget',
+             'device')
     made = plan(
-        args.model, args.card, args.r, args.batch_size, args.seconds, args.text, args.bits, not args.no_double_quant,
-        not args.no_checkpointing, args.optimizer, args.device_budget, device=args.device, disk=args.disk * 1e9)
+        args.model, double_quant=not args.no_double_quant, checkpointing=not args.no_checkpointing,
+        dtype=getattr(torch, args.dtype), disk=args.disk * 1e9, **{k: getattr(args, k) for k in names})
     print(made)
     if args.limits:
         print(f'\n{made.limits()}')

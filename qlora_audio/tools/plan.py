@@ -29,7 +29,7 @@ from ..models.quantize import NF4Config
 from ..models.released import read_config
 from qlora_audio.tools.trace import (
     OPTIMIZERS, PAGE_BYTES, PARTS, TEXT_ONLY, base_bytes, fit_step, ghost, Listener, listener, optimizer_bytes,
-    prepared, ranks_of, real_frames, register_listener, scaled, Setup, shapes, skeleton,
+    own_window, prepared, ranks_of, real_frames, register_listener, scaled, Setup, shapes, skeleton,
 )
 
 # %% ../../nbs/7_tools/38_plan.ipynb #1600003d
@@ -342,9 +342,11 @@ def check_request(options:dict):
     "`UserError` for what no step can have, before anything is built"
     for name in ('r', 'batch_size', 'text', 'pieces'): check_size(name, options[name], 1, int)
     check_size('seconds', options['seconds'], .1, float)
+    check_size('pad_seconds', options['pad_seconds'], 0, float)
     check_size('disk', options['disk'], 1, float)
     if options['device_budget'] is not None: check_size('device_budget', options['device_budget'], PAGE_BYTES, int)
-    for name, known in dict(bits=(4, 16), device=('cuda', 'cpu'), optimizer=OPTIMIZERS).items():
+    for name, known in dict(
+        bits=(4, 16), device=('cuda', 'cpu'), optimizer=OPTIMIZERS, window=('full', 'own')).items():
         if options[name] in known: continue
         raise UserError(f"{name}: {options[name]!r} cannot be planned; use {' or '.join(map(repr, known))}")
 
@@ -520,6 +522,8 @@ def plan(
     r:int=16, # rank of all adapters, unless lora says more
     batch_size:int=1, # recordings in one pass
     seconds:float=10., # of each recording
+    window:str='full', # of a Whisper: 30 seconds, or 'own', as long as the recording and pad_seconds
+    pad_seconds:float=1.,
     text:int=64, # tokens of each text, prompt and end included
     bits:int=4, # of the base: 4 or 16
     double_quant:bool=True,
@@ -538,6 +542,7 @@ def plan(
     given = dict(locals())
     check_request(given)
     given['model'] = found = find_config(model)
+    if window == 'own': found = source(own_window(found.config, pad_seconds), found.name, found.rate)
     return _plan(found, given)
 
 # %% ../../nbs/7_tools/38_plan.ipynb #16000063
