@@ -1,0 +1,174 @@
+"""From recordings to a saved adapter on a laptop's two cores: our command beside transformers, peft and bitsandbytes
+
+    python studies/laptop.py FOLDER_OF_MODELS FOLDER_OF_CORPORA --threads 2                # both arms, in turns
+    python studies/laptop.py MODELS CORPORA --corpora fillets_cs --steps 20 --rounds 1
+    python studies/laptop.py --table
+
+What is timed is a whole process, from its start to its end, with an adapter in a folder: imports, reading the base into
+NF4 with double quantization, reading sound, training. Both train LoRA with r = 16, alpha = 32 and no dropout on every linear
+layer but the head, on batches of 8 in float32, with AdamW, the learning rate falling along a cosine after 10 % of warm-up.
+
+`own`: `qlora_audio train --window own`, windows as long as the recordings and a second of silence. `full`: the same command
+with Whisper's 30 seconds. `theirs`: 30-second windows, as the Whisper examples of transformers and peft have them: log-mel
+features made once, in front, `Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; without gradient
+checkpointing, which `prepare_model_for_kbit_training` would switch on, and which costs a third forward pass.
+
+The test part is heard afterwards, outside the time, with each adapter in the window that it was trained in, by the same code.
+Peak memory is that of the process.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean
+import torch
+import transformers
+from paired import apart, folders_options, parsed_folders, run_once
+from released import BATCH, CORPORA, split_rows, word_counts
+from qlora_audio.models.families import to_wave
+from qlora_audio.models.quantize import NF4Config
+from qlora_audio.models.released import load_model
+
+RESULTS = Path(__file__).with_suffix('.jsonl')
+ARMS = ('own', 'full', 'theirs')
+RATE = 1e-3
+
+
+def our_command(models, folder, corpus, window, steps, out):
+    about = CORPORA[corpus]
+    language = [] if about['base'].endswith('.en') else ['--language', about['language']]
+    return [
+        sys.executable, '-m', 'qlora_audio', 'train', '--base', f"{models}/{about['base']}", '--data',
+        f'manifest:{folder}/{corpus}/manifest.jsonl', '--window', window, '--batch-size', str(BATCH), '--steps', str(steps),
+        '--lr', str(RATE), '--no-augment', '--dev', '0', '--dtype', 'float32', '--out', out, *language]
+
+
+class Padded(torch.utils.data.Dataset):
+    "Log-mel features of 30 seconds and labels, made once"
+    def __init__(self, rows, processor):
+        self.items = []
+        for row in rows:
+            wave = to_wave(row['audio'], 16_000).numpy()
+            features = processor.feature_extractor(wave, sampling_rate=16_000).input_features[0]
+            self.items.append(dict(input_features=features, labels=processor.tokenizer(row['text']).input_ids))
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
+def collate(items, processor):
+    features = [dict(input_features=i['input_features']) for i in items]
+    batch = processor.feature_extractor.pad(features, return_tensors='pt')
+    labels = processor.tokenizer.pad([dict(input_ids=i['labels']) for i in items], return_tensors='pt')
+    ids = labels.input_ids.masked_fill(labels.attention_mask.ne(1), -100)
+    start = processor.tokenizer.convert_tokens_to_ids('<|startoftranscript|>')
+    if (ids[:, 0] == start).all(): # the model puts it in front itself
+        ids = ids[:, 1:]
+    return dict(batch, labels=ids)
+
+
+def theirs(models, folder, corpus, steps, out):
+    "What the examples of transformers and peft do"
+    import peft
+    about = CORPORA[corpus]
+    language = None if about['base'].endswith('.en') else about['language']
+    base = f"{models}/{about['base']}"
+    processor = transformers.WhisperProcessor.from_pretrained(base, language=language, task='transcribe')
+    train, _ = split_rows(folder, corpus, 'run')
+    data = Padded(train, processor)
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+    model = transformers.WhisperForConditionalGeneration.from_pretrained(
+        base, quantization_config=config, dtype=torch.float32)
+    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != 'proj_out']
+    model = peft.get_peft_model(model, peft.LoraConfig(r=16, lora_alpha=32, lora_dropout=0., target_modules=names))
+    arguments = transformers.Seq2SeqTrainingArguments(
+        out, per_device_train_batch_size=BATCH, max_steps=steps, learning_rate=RATE, warmup_steps=max(1, steps // 10),
+        lr_scheduler_type='cosine', use_cpu=True, save_strategy='no', logging_steps=10, report_to=[],
+        remove_unused_columns=False, label_names=['labels'])
+    trainer = transformers.Seq2SeqTrainer(
+        model=model, args=arguments, train_dataset=data, data_collator=lambda items: collate(items, processor))
+    trainer.train()
+    model.save_pretrained(out)
+
+
+def timed(command, threads):
+    "Seconds and peak memory of a process"
+    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
+    start = time.time()
+    process = subprocess.Popen(command, env=os.environ | {n: str(threads) for n in names})
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f'{" ".join(command)}: status {status}')
+    return dict(seconds=round(time.time() - start, 1), cpu=round(used.ru_utime + used.ru_stime, 1), peak=used.ru_maxrss * 1024)
+
+
+def heard(models, folder, corpus, adapter, window):
+    "Errors on the test part; in a process of its own"
+    transformers.logging.set_verbosity_error()
+    about = CORPORA[corpus]
+    language = None if about['base'].endswith('.en') else about['language']
+    speech = load_model(
+        f"{models}/{about['base']}", NF4Config(), language=language, window=window, adapter=adapter, fallback=False,
+        dtype=torch.float32)
+    _, test = split_rows(folder, corpus, 'run')
+    wrong, words, rates = word_counts(test, speech.transcribe([r['audio'] for r in test], batch_size=16), about['normalizer'])
+    return dict(rates, words=words, errors=wrong)
+
+
+def one(models, folder, corpus, arm, steps, threads):
+    "Time, memory and errors of an arm"
+    with tempfile.TemporaryDirectory() as home:
+        out = f'{home}/adapter'
+        if arm == 'theirs':
+            command = [sys.executable, __file__, models, folder, '--theirs', corpus, out, '--steps', str(steps)]
+        else:
+            command = our_command(models, folder, corpus, arm, steps, out)
+        taken = timed(command, threads)
+        return taken | apart(heard, models, folder, corpus, out, 'own' if arm == 'own' else 'full')
+
+
+def study(file, models, folder, corpora, arms, steps, rounds, threads):
+    "Every arm once in each round"
+    for corpus in corpora:
+        for i in range(rounds):
+            for arm in arms:
+                key = dict(kind='run', corpus=corpus, base=CORPORA[corpus]['base'], arm=arm, seed=i, steps=steps, cores=threads)
+                run_once(file, key, lambda: one(models, folder, corpus, arm, steps, threads))
+
+
+def table(rows):
+    "Markdown: corpus, arm, time, memory, errors"
+    out = ['| corpus, base, steps | arm | minutes, all in all | times faster than theirs | peak memory | WER | rounds |',
+           '|---' * 7 + '|']
+    for key in dict.fromkeys((r['corpus'], r['base'], r['steps']) for r in rows):
+        mine = [r for r in rows if (r['corpus'], r['base'], r['steps']) == key]
+        theirs_took = [r['seconds'] for r in mine if r['arm'] == 'theirs']
+        for arm in ARMS:
+            runs = [r for r in mine if r['arm'] == arm]
+            if runs:
+                took = mean(r['seconds'] for r in runs)
+                faster = f'{mean(theirs_took) / took:.1f}' if theirs_took else '-'
+                out.append(f"| {', '.join(map(str, key))} | {arm} | {took / 60:.1f} | {faster} | "
+                           f"{mean(r['peak'] for r in runs) / 1e9:.2f} GB | {mean(r['wer_normalized'] for r in runs):.1%} | "
+                           f'{len(runs)} |')
+    return '\n'.join(out)
+
+
+if __name__ == '__main__':
+    p = folders_options(__doc__, 'whisper-base and whisper-tiny.en', RESULTS)
+    p.add_argument('--corpora', nargs='*', choices=list(CORPORA), default=['speechocean762_child', 'fillets_cs'])
+    p.add_argument('--only', nargs='*', choices=ARMS, default=['own', 'theirs'], help='arms')
+    p.add_argument('--steps', type=int, default=100)
+    p.add_argument('--rounds', type=int, default=1)
+    p.add_argument('--theirs', nargs=2, metavar=('CORPUS', 'OUT'), help='only their program, as it is timed')
+    a = parsed_folders(p, table)
+    if a.theirs:
+        theirs(a.models, a.folder, a.theirs[0], a.steps, a.theirs[1])
+    else:
+        study(a.results, a.models, a.folder, a.corpora, a.only, a.steps, a.rounds, a.threads)
