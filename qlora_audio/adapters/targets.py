@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['HEADS', 'LoRAConfig', 'name_matches', 'is_head', 'adaptable', 'linear_layers', 'modalities', 'choose_layers',
-           'shared_names', 'adapter_for', 'weights_before', 'add_lora', 'count_parameters', 'LoRATable', 'lora_table']
+           'shared_names', 'adapter_for', 'weights_before', 'hold_in_float32', 'add_lora', 'count_parameters',
+           'LoRATable', 'lora_table']
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #8b49ca96
 import difflib, math, re, warnings
@@ -251,22 +252,34 @@ def _with_tied(model, config):
 
 def _widen(module, args, kwargs):
     "Forward pre-hook: what goes in, in the dtype of the weights"
-    dtype = next(module.parameters()).dtype
+    dtype = next(p.dtype for p in module.parameters() if p.is_floating_point())
     def wide(t): return t.to(dtype) if isinstance(t, torch.Tensor) and t.is_floating_point() else t
     return tuple(map(wide, args)), {k: wide(v) for k, v in kwargs.items()}
 
-def _narrow(module, args, y):
+def _narrow(dtype, module, args, y):
     "Forward hook: what comes out, in the dtype around the module"
-    return y.to(torch.float16) if isinstance(y, torch.Tensor) and y.is_floating_point() else y
+    if type(y) is tuple: return tuple(_narrow(dtype, module, args, t) for t in y)
+    return y.to(dtype) if isinstance(y, torch.Tensor) and y.is_floating_point() else y
 
-def _train_in_full(modules:list):
-    "Gradients for all of a module; float16 has no room for the small steps of training, and becomes float32"
-    narrow = [m for m in modules if any(p.dtype == torch.float16 for p in m.parameters())] # before any is changed
-    for module in modules: module.requires_grad_(True)
-    for module in narrow:
+def _trained_in_16_bits(module) -> torch.dtype|None:
+    "The dtype of the first parameter that is trained in 16 bits"
+    trained = (p.dtype for p in module.parameters() if p.requires_grad)
+    return next((dtype for dtype in trained if dtype in (torch.bfloat16, torch.float16)), None)
+
+def hold_in_float32(
+    modules:list, # that are trained; changed in place
+):
+    "16 bits have no room for the small steps of training: weights become float32, inputs and outputs are converted"
+    narrow = {m: dtype for m in modules if (dtype := _trained_in_16_bits(m))} # first all: two may share a weight
+    for module, dtype in narrow.items():
         module.float()
         module._float32_hooks = [module.register_forward_pre_hook(_widen, with_kwargs=True),
-                                 module.register_forward_hook(_narrow)]
+                                 module.register_forward_hook(partial(_narrow, dtype))]
+
+def _train_in_full(modules:list):
+    "Gradients for all of a module, which is held in float32"
+    for module in modules: module.requires_grad_(True)
+    hold_in_float32(modules)
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #cabf23ac
 def _train_biases(model, which):
