@@ -158,14 +158,25 @@ def _adapt(args, model):
         target_modules=_target_modules(args.target_modules))
     return add_lora(model, config)
 
-def _align(args, speech, train, checkpoints):
+def _align(args, speech, train, checkpoints, stop):
     "Where it is asked for, and no checkpoint holds it yet: the fusion module learns what the decoder can read"
     if not args.align_steps or args.resume and latest_valid_checkpoint(checkpoints):
         return
     model = speech.model
     print_now(f'aligning the fusion module for {args.align_steps} steps')
     collator = SpeechCollator(model.processor, model.num_audio_tokens)
-    align_fusion(model, train, collator, args.align_steps, seed=args.seed)
+    done = 0
+    def stop_if_asked(step, loss):
+        nonlocal done
+        done = step + 1
+        if stop.asked and done < args.align_steps: # after the last step the training ends the run, with a checkpoint
+            raise KeyboardInterrupt
+    try:
+        align_fusion(model, train, collator, args.align_steps, seed=args.seed, on_step=stop_if_asked)
+    except KeyboardInterrupt:
+        command = f'qlora_audio train --out {args.out} --resume'
+        step = f'step {done} of {args.align_steps} of the alignment'
+        raise KeyboardInterrupt(f'stopped at {step}, of which nothing is kept; begin it again with: {command}') from None
 
 def _steps(args, train) -> int:
     "Optimizer steps of the run"
@@ -312,8 +323,8 @@ def _train_into(args, out:Path):
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
     print_now(f'{_spell_data(train, test)}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
-    _align(args, speech, train, out/'checkpoints')
     with Stop() as stop:
+        _align(args, speech, train, out/'checkpoints', stop)
         trainer = _make_trainer(args, speech, train, dev, out/'checkpoints', [stop])
         result = _train_until_stopped(args, trainer, stop)
     log = {f'{name}_before': rate for name, rate in before.items()}
