@@ -6,7 +6,7 @@
 __all__ = ['LOG', 'Stop', 'prepare_run', 'run_train', 'dry_run']
 
 # %% ../../nbs/7_tools/44_train.ipynb #f310378a
-import argparse, json, shutil, signal, sys, tempfile, threading, time
+import argparse, json, shutil, signal, sys, tempfile, threading, time, warnings
 from pathlib import Path
 import torch
 import yaml
@@ -20,7 +20,7 @@ from ..sound.batches import is_stream, ShuffledStream
 from ..sound.corpora import column
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
-from ..models.audio_text import AudioTextModel, SpeechCollator
+from ..models.audio_text import AudioTextModel, has_fresh_fusion, SpeechCollator
 from ..models.quantize import prepare_for_training
 from ..training.align import align_fusion
 from ..training.checkpoints import latest_valid_checkpoint
@@ -110,6 +110,15 @@ def _check_streamed(args):
     if args.dev == '' or _is_watched(args) and args.dev in (None, AUTO):
         raise UserError('--dev: nothing can be held out of a stream; name a part of the data, as in --dev validation')
 
+def _warn_fresh(args, model):
+    "A fusion module that knows nothing would stay as it is under its adapter"
+    if 'fusion' in fully_trained(args) or not isinstance(model, AudioTextModel) or not has_fresh_fusion(model):
+        return
+    aligned = ' --align-steps 600' if model.num_audio_tokens(1_000) else ''
+    frozen = 'frozen in 4 bits' if args.bits == 4 else 'frozen'
+    warnings.warn(f'--train-fusion: nobody has trained the fusion module of {args.base} yet, and it is {frozen} under '
+                  f'its adapter, so that the decoder may never hear; add --train-fusion{aligned}', stacklevel=2)
+
 def prepare_run(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
     at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget', 'align_steps')
@@ -130,6 +139,7 @@ def prepare_run(args):
     speech = load(args)
     if args.align_steps and not isinstance(speech.model, AudioTextModel):
         raise UserError(f'--align-steps: a {type(speech.model).__name__} has no fusion module; leave it out')
+    _warn_fresh(args, speech.model)
     if is_stream(train):
         train = ShuffledStream(train, _SHUFFLED * args.batch_size, args.seed)
     def usable(data, name): return None if data is None else usable_rows(args, data, speech.check_rows, name)
