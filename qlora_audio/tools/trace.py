@@ -855,7 +855,8 @@ def _gemma3n_batch(model, B, units, text) -> dict:
     said = words(B, c.audio_soft_tokens_per_image, text, c.audio_token_id)
     return said | sound | dict(token_type_ids=torch.zeros_like(said['input_ids']))
 
-def _gemma3n_longest(config) -> int: return config.audio_soft_tokens_per_image * config.audio_config.conf_reduction_factor
+def _gemma3n_longest(config) -> int:
+    return config.audio_soft_tokens_per_image * config.audio_config.conf_reduction_factor
 
 def _gemma3n_grain(config) -> int:
     audio = config.audio_config

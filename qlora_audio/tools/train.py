@@ -186,7 +186,8 @@ def _align(args, speech, train, checkpoints, stop):
     except KeyboardInterrupt:
         command = f'qlora_audio train --out {args.out} --resume'
         step = f'step {done} of {args.align_steps} of the alignment'
-        raise KeyboardInterrupt(f'stopped at {step}, of which nothing is kept; begin it again with: {command}') from None
+        said = f'stopped at {step}, of which nothing is kept; begin it again with: {command}'
+        raise KeyboardInterrupt(said) from None
 
 def _steps(args, train) -> int:
     "Optimizer steps of the run"
