@@ -103,6 +103,9 @@ class LoRALayer(nn.Module):
     @property
     def device(self) -> torch.device: return next(self.base_layer.parameters()).device
 
+    @property
+    def bias(self) -> nn.Parameter|None: return self.base_layer.bias # some models look here for a layer's dtype
+
     def adapter_parameters(self) -> dict: return _own_parameters(self)
     def delta(self, rows:slice=slice(None)) -> Tensor: raise NotImplementedError(f'{type(self).__name__}.delta')
     def merger(self): return lambda weight, rows=slice(None): weight.float() + self.delta(rows)

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['held', 'measured_peak', 'real_model', 'setup_of', 'real_batch', 'compare', 'small_models', 'check_plans',
-           'frame_models', 'other_models', 'streaming_models']
+           'frame_models', 'other_models', 'streaming_models', 'seeing_models', 'without_sight']
 
 # %% ../../nbs/9_proofs/59_memory.ipynb #ea6013e7
-import os, warnings
+import contextlib, os, warnings
 from collections.abc import Callable
+from unittest import mock
 import numpy as np
 import torch
 from torch import nn, Tensor
 from torch.profiler import ProfilerActivity, profile
-from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers import AutoModel, CONFIG_MAPPING, PreTrainedConfig
 from ..bits.linear import workspace
 from ..adapters.targets import add_lora, LoRAConfig
 from ..models.audio_text import AudioTextConfig
@@ -297,3 +298,36 @@ def streaming_models() -> dict: # name → (config, arguments of `compare`)
     ends = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3)
     config = _make_known('moonshine_streaming', encoder_config=encoder, vocab_size=4000, **sizes, **ends)
     return {} if config is None else {'moonshine-streaming': (config, dict(checkpointing=False, seconds=6))}
+
+# %% ../../nbs/9_proofs/59_memory.ipynb #seeing02
+def seeing_models() -> dict: # name → (config, arguments of `compare`)
+    "Small ones that hear and see: Phi-4-multimodal and Gemma 3n"
+    ends = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    audio = dict(hidden_size=256, intermediate_size=512, num_blocks=6, num_attention_heads=4, nemo_conv_channels=64)
+    audio |= dict(ext_pw_out_channel=256, depthwise_separable_out_channel=256, audio_token_id=3999)
+    sees = dict(hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_token_id=3998)
+    phi4 = _make(
+        'phi4_multimodal', audio_config=audio, vision_config=sees | dict(crop_size=28, image_size=28),
+        num_hidden_layers=6, **_TEXT, **ends)
+    layers = dict(num_hidden_layers=4, layer_types=['sliding_attention', 'full_attention'] * 2, sliding_window=64)
+    layers |= dict(num_kv_shared_layers=2, activation_sparsity_pattern=[.95, .95, 0., 0.], head_dim=64)
+    layers |= dict(vocab_size_per_layer_input=4000, hidden_size_per_layer_input=32, laurel_rank=16)
+    audio = dict(vocab_size=8, vocab_offset=3992, hidden_size=256, conf_num_attention_heads=4)
+    audio |= dict(conf_num_hidden_layers=6, sscp_conv_channel_size=(32, 16))
+    gemma = _make(
+        'gemma3n', text_config=_TEXT | layers | ends, audio_config=audio, audio_token_id=3997,
+        vision_config=dict(vocab_size=8, vocab_offset=3984, hidden_size=64))
+    options = dict(checkpointing=False, seconds=6)
+    return {
+        'phi-4-multimodal': (phi4, options),
+        'the same, checkpointing': (phi4, dict(seconds=6, batch_size=3)),
+        'gemma 3n': (gemma, options),
+        'the same, one recording': (gemma, dict(seconds=10, batch_size=1))}
+
+@contextlib.contextmanager
+def without_sight():
+    "While this lasts, a Gemma 3n is built without the part that sees"
+    whole = AutoModel.from_config
+    def part(config, **options):
+        return nn.Identity() if config.model_type == 'gemma3n_vision' else whole(config, **options)
+    with mock.patch.object(AutoModel, 'from_config', part): yield

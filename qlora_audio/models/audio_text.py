@@ -7,7 +7,7 @@ __all__ = ['PROCESSOR_FILE', 'HOOK_POINTS', 'GREEDY', 'FLOATS', 'GENERATION', 'a
            'AudioTextProcessor', 'word_ids', 'with_sound', 'row_name', 'SpeechCollator', 'AudioTextConfig', 'put_audio',
            'HookHandle', 'Hooks', 'HasHooks', 'run_encoder', 'float_dtype', 'drop_tokens', 'HearsSound', 'prompt_batch',
            'AsksDecoder', 'token_limit', 'unfinished', 'limit_told', 'WritesWords', 'load_checked', 'load_part',
-           'part_config', 'bundled_processor', 'check_decoder', 'JoinsParts', 'AudioTextModel',
+           'part_config', 'bundled_processor', 'check_decoder', 'has_fresh_fusion', 'JoinsParts', 'AudioTextModel',
            'AudioTextForClassification', 'PairCollator']
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #0ccc0b95
@@ -280,11 +280,13 @@ class AudioTextConfig(PreTrainedConfig):
         fusion_options:dict|None=None, # of that module: k, hidden_dim, latents, window, depth, heads, ff_mult, every
         encoder_window:str='own', # the recording's own length, or 'full': Whisper's padded 30 seconds
         audio_token_id:int|None=None, # the placeholder in input_ids that audio tokens replace
+        fresh_fusion:str|None=None, # sum of the fusion module's numbers, where nobody has trained it yet
         **kwargs):
         self.audio_config = _as_config(audio_config, 'whisper')
         self.text_config = _as_config(text_config, 'llama')
         self.fusion, self.fusion_options = fusion, dict(fusion_options or {})
         self.encoder_window, self.audio_token_id = encoder_window, audio_token_id
+        self.fresh_fusion = fresh_fusion
         parts = self.audio_config, self.text_config
         attention = [getattr(c, '_attn_implementation', None) for c in parts]
         super().__init__(**kwargs) # this resets the parts' attention to its own
@@ -777,14 +779,30 @@ def _encoder_names(config) -> str:
     "What the names of an encoder's weights begin with, in the model that transformers' `AutoModel` builds"
     return 'encoder.' if config.model_type == 'whisper' else ''
 
+def _fusion_sum(model) -> str|None: # None where there are no numbers in 16 or 32 bits
+    "A checksum of the fusion module, rounded to bfloat16: loaded in that dtype it is the same"
+    weights = dict(model.fusion.named_parameters())
+    if any(w.is_meta or not w.is_floating_point() for w in weights.values()): return None
+    total = 0
+    for name in sorted(weights):
+        digits = weights[name].detach().to('cpu', torch.bfloat16).flatten().view(torch.uint8)
+        total = zlib.crc32(digits.numpy().tobytes(), total)
+    return f'{total:08x}'
+
+def has_fresh_fusion(model) -> bool:
+    "Whether the fusion module is as `from_parts` has made it; in 4 bits it cannot have been trained since"
+    made = model.config.fresh_fusion
+    return made is not None and _fusion_sum(model) in (None, made)
+
 def _finish_joining(model, processor, quantize, dtype):
-    "Dtypes, a row for the placeholder, and 4 bits for what is not in them yet"
+    "Dtypes, a row for the placeholder, a note of the fresh module, and 4 bits for what is not in them yet"
     if dtype is not None: model.to(dtype)
     embeddings = model.get_input_embeddings().weight
     model.fusion.to(embeddings.device, embeddings.dtype)
     model.processor = processor
     if processor is not None and len(processor.tokenizer) > len(embeddings):
         _add_rows(model, len(processor.tokenizer))
+    model.config.fresh_fusion = _fusion_sum(model)
     return model if quantize is None else quantize.finish(model)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #05d1cb73
@@ -890,6 +908,7 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
 
     def save_pretrained(self, folder, *args, **kwargs):
         "As in transformers; the processor goes along"
+        if not has_fresh_fusion(self): self.config.fresh_fusion = None
         super().save_pretrained(folder, *args, **kwargs)
         _save_generation(self, folder)
         if self.processor is not None: self.processor.save_pretrained(folder)

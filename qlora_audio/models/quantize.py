@@ -26,7 +26,7 @@ from ..bits.linear import NF4Linear, NF4Weight, load_weight
 from ..bits.nf4 import check_blocksize
 from ..adapters.lora import adapted_layers, adapter_parameters
 from ..adapters.modalities import MODALITIES, covers, modality_of, own_name, owners, unwrap, weight_count
-from ..adapters.targets import is_head
+from ..adapters.targets import is_head, is_read
 
 # %% ../../nbs/4_models/20_quantize.ipynb #33ee96cf
 def _as_dtype(dtype:torch.dtype|str|None) -> torch.dtype|None:
@@ -137,6 +137,7 @@ def quantization_plan(
     float32_parts = set(getattr(model, '_keep_in_fp32_modules', None) or [])
     def decide(name, m):
         if is_head(model, name, m): return 'head'
+        if is_read(name): return 'read by the model itself'
         if name in ties: return f'tied to {ties[name]}'
         if pattern := config.skipped_by(name): return f'skipped by {pattern!r}'
         if float32_parts & set(name.split('.')): return 'float32 in this model'

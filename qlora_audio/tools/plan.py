@@ -289,7 +289,9 @@ def count_setup(config:PreTrainedConfig, setup:Setup) -> Counts:
         adapter = 'lora_' in name
         grows = adapter and 'magnitude' not in name
         return Trained(p.numel(), grows, p.element_size(), part.get(name.split('.lora_')[0]), not adapter)
-    return Counts(tensors, base, [describe(n, p) for n, p in model.named_parameters() if p.requires_grad])
+    trained = [describe(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    base['now'] += sum(t.numbers * (t.width - setup.dtype.itemsize) for t in trained if t.in_base) # held in float32
+    return Counts(tensors, base, trained)
 
 _REMEMBERED = {} # (function, config, setup) → what it gave
 

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'PAGE_BYTES', 'FULL_FINETUNING', 'MODEL_CLASSES', 'OWN_WINDOW', 'PARTS', 'KEPT', 'LISTENERS',
-           'TEXT_ONLY', 'UNTRACED', 'TEXT_GRAIN', 'weight_bytes', 'optimizer_bytes', 'full_finetuning_bytes',
-           'own_window', 'model_class', 'skeleton', 'Shape', 'shapes', 'base_bytes', 'Live', 'copied_bytes', 'Ghosts',
-           'KernelsOf', 'repeated_alike', 'without_numbers', 'stacks', 'shorten', 'Trace', 'trace', 'deepen', 'Setup',
-           'checkpoint', 'prepared', 'Listener', 'register_listener', 'ghost', 'words', 'own_units', 'own_entries',
-           'own_batch', 'own_grain', 'own_longest', 'ragged', 'real_frames', 'padded_sound', 'listener', 'ranks_of',
-           'scaled', 'Step', 'design', 'logits_at_a_time', 'fit_step']
+           'TEXT_ONLY', 'TEXT_GRAIN', 'weight_bytes', 'optimizer_bytes', 'full_finetuning_bytes', 'own_window',
+           'model_class', 'skeleton', 'Shape', 'shapes', 'base_bytes', 'Live', 'copied_bytes', 'Ghosts', 'KernelsOf',
+           'repeated_alike', 'without_numbers', 'stacks', 'shorten', 'Trace', 'trace', 'deepen', 'Setup', 'checkpoint',
+           'prepared', 'Listener', 'register_listener', 'ghost', 'words', 'own_units', 'own_entries', 'own_batch',
+           'own_grain', 'own_longest', 'ragged', 'real_frames', 'padded_sound', 'listener', 'ranks_of', 'scaled',
+           'Step', 'design', 'logits_at_a_time', 'fit_step']
 
 # %% ../../nbs/7_tools/37_trace.ipynb #d95f008f
 import contextlib, copy, functools, math, threading, warnings, weakref
@@ -147,6 +147,9 @@ def skeleton(
     cls = model_class(config)
     try:
         with _quiet_transformers(), torch.device('meta'): return cls(_without_chance(config)).to(dtype)
+    except ImportError as e:
+        why = ' '.join(str(e).split())[:160]
+        raise UserError(f'model: a {cls.__name__} needs what is not installed ({why})') from e
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError) as e:
         why = ' '.join(str(e).split())[:120]
         raise UserError(f'model: no {cls.__name__} can be made of this config ({why})') from e
@@ -291,6 +294,7 @@ class Ghosts(Live):
         if any(t.is_meta for t in tensors):
             if func is torch.ops.aten.index.Tensor: args = _with_rows(args)
             if not all(t.is_meta for t in tensors): args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
+            if 'device' in kwargs: kwargs = kwargs | dict(device=torch.device('meta')) # it stays what it is
             return func(*args, **kwargs)
         if not tensors: # something is made from nothing
             out = func(*args, **kwargs | dict(device=torch.device('meta')))
@@ -841,20 +845,65 @@ def _canary_batch(model, B, units, text) -> dict:
 for _kind, _batch in dict(canary=_canary_batch, cohere_asr=_canary_batch, parakeet_ctc=_parakeet_batch).items():
     register_listener(_kind, Listener(_parakeet_units, _batch, grain=lambda c: 8))
 
+# %% ../../nbs/7_tools/37_trace.ipynb #phi4tr02
+def _phi4_units(config, seconds, rate) -> int:
+    frames = int(seconds * rate - 1.5) # a frame has 25 ms, and none is padded
+    return max(1, math.ceil(frames / config.audio_config.time_reduction))
+
+def _phi4_batch(model, B, units, text) -> dict:
+    audio = model.config.audio_config
+    T = audio.time_reduction * units
+    features = ghost(B, T, audio.input_size, like=model)
+    sound = dict(audio_input_features=features, audio_embed_sizes=torch.full((B,), units))
+    if B > 1: sound['audio_attention_mask'] = real_frames(B, T, T).bool()
+    return words(B, units, text, audio.audio_token_id) | sound
+
+def _one_recording(embedding, args, kwargs) -> tuple:
+    "Forward pre-hook: how many audio tokens the batch has"
+    return args, kwargs | dict(audio_embed_sizes=kwargs['audio_embed_sizes'].sum()[None])
+
+def _in_a_row(projection, args, output) -> Tensor: # (1, B · N, D) of (B, N, D)
+    "Forward hook: the audio tokens of all recordings, one behind the other"
+    return output.flatten(0, 1)[None]
+
+def _phi4_ready(model):
+    embedding = model.model.embed_tokens_extend.audio_embed
+    embedding.register_forward_pre_hook(_one_recording, with_kwargs=True)
+    embedding.down_proj_for_speech.register_forward_hook(_in_a_row)
+    embedding.encoder.training = False # its own flag, by which it draws; its layers are trained
+
+register_listener('phi4_multimodal', Listener(
+    _phi4_units, _phi4_batch, grain=lambda c: 8, longest=lambda c: 500, ready=_phi4_ready, pairs=True));
+
+# %% ../../nbs/7_tools/37_trace.ipynb #gem3tr02
+def _gemma3n_units(config, seconds, rate) -> int: # encoder frames, each of four mel frames of 32 ms
+    return max(1, math.ceil(round(seconds * rate - 3) / 4))
+
+def _gemma3n_batch(model, B, units, text) -> dict:
+    c = model.config
+    T = 4 * units # two convolutions with a stride of 2
+    features = ghost(B, T, c.audio_config.input_feat_size, like=model)
+    sound = dict(input_features=features, input_features_mask=real_frames(B, T, T).bool())
+    said = words(B, c.audio_soft_tokens_per_image, text, c.audio_token_id)
+    return said | sound | dict(token_type_ids=torch.zeros_like(said['input_ids']))
+
+def _gemma3n_longest(config) -> int:
+    return config.audio_soft_tokens_per_image * config.audio_config.conf_reduction_factor
+
+def _gemma3n_grain(config) -> int:
+    audio = config.audio_config
+    return 2 * math.lcm(audio.conf_attention_chunk_size, audio.conf_reduction_factor) # one chunk alone needs no copy
+
+register_listener('gemma3n', Listener(_gemma3n_units, _gemma3n_batch, _gemma3n_grain, _gemma3n_longest));
+
 # %% ../../nbs/7_tools/37_trace.ipynb #aec921f8
 TEXT_ONLY = Listener(lambda c, s, rate: 0, lambda model, B, units, text: words(B, 0, text, -1))
-
-UNTRACED = dict( # model type → why
-    phi4_multimodal='it does as many operations as a batch has recordings', gemma3n='its part for pictures needs timm')
 
 def listener(config:PreTrainedConfig) -> Listener:
     "How a model hears; a causal language model alone does not"
     kind = config.model_type
     if _pad_seconds(config) is not None: return LISTENERS[OWN_WINDOW]
     if kind in LISTENERS: return LISTENERS[kind]
-    if kind in UNTRACED:
-        raise UserError(f'model: a {kind} cannot be planned, since {UNTRACED[kind]}; '
-                        'train it with a batch of one, and look at the card')
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES: return TEXT_ONLY
     raise UserError(
         f'model: it is not known how a {kind} hears; known are {", ".join(LISTENERS)} and causal language models; '

@@ -6,7 +6,7 @@
 __all__ = ['LOG', 'Stop', 'prepare_run', 'run_train', 'dry_run']
 
 # %% ../../nbs/7_tools/44_train.ipynb #f310378a
-import argparse, json, shutil, signal, sys, tempfile, threading, time
+import argparse, json, shutil, signal, sys, tempfile, threading, time, warnings
 from pathlib import Path
 import torch
 import yaml
@@ -20,7 +20,7 @@ from ..sound.batches import is_stream, ShuffledStream
 from ..sound.corpora import column
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
-from ..models.audio_text import AudioTextModel, SpeechCollator
+from ..models.audio_text import AudioTextModel, has_fresh_fusion, SpeechCollator
 from ..models.quantize import prepare_for_training
 from ..training.align import align_fusion
 from ..training.checkpoints import latest_valid_checkpoint
@@ -110,6 +110,15 @@ def _check_streamed(args):
     if args.dev == '' or _is_watched(args) and args.dev in (None, AUTO):
         raise UserError('--dev: nothing can be held out of a stream; name a part of the data, as in --dev validation')
 
+def _warn_fresh(args, model):
+    "A fusion module that knows nothing would stay as it is under its adapter"
+    if 'fusion' in fully_trained(args) or not isinstance(model, AudioTextModel) or not has_fresh_fusion(model):
+        return
+    aligned = ' --align-steps 600' if model.num_audio_tokens(1_000) else ''
+    frozen = 'frozen in 4 bits' if args.bits == 4 else 'frozen'
+    warnings.warn(f'--train-fusion: nobody has trained the fusion module of {args.base} yet, and it is {frozen} under '
+                  f'its adapter, so that the decoder may never hear; add --train-fusion{aligned}', stacklevel=2)
+
 def prepare_run(args):
     "Data and the base, checked: an unknown word is found now, not after half of the training"
     at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget', 'align_steps')
@@ -130,6 +139,7 @@ def prepare_run(args):
     speech = load(args)
     if args.align_steps and not isinstance(speech.model, AudioTextModel):
         raise UserError(f'--align-steps: a {type(speech.model).__name__} has no fusion module; leave it out')
+    _warn_fresh(args, speech.model)
     if is_stream(train):
         train = ShuffledStream(train, _SHUFFLED * args.batch_size, args.seed)
     def usable(data, name): return None if data is None else usable_rows(args, data, speech.check_rows, name)
@@ -158,14 +168,26 @@ def _adapt(args, model):
         target_modules=_target_modules(args.target_modules))
     return add_lora(model, config)
 
-def _align(args, speech, train, checkpoints):
+def _align(args, speech, train, checkpoints, stop):
     "Where it is asked for, and no checkpoint holds it yet: the fusion module learns what the decoder can read"
     if not args.align_steps or args.resume and latest_valid_checkpoint(checkpoints):
         return
     model = speech.model
     print_now(f'aligning the fusion module for {args.align_steps} steps')
     collator = SpeechCollator(model.processor, model.num_audio_tokens)
-    align_fusion(model, train, collator, args.align_steps, seed=args.seed)
+    done = 0
+    def stop_if_asked(step, loss):
+        nonlocal done
+        done = step + 1
+        if stop.asked and done < args.align_steps: # after the last step the training ends the run, with a checkpoint
+            raise KeyboardInterrupt
+    try:
+        align_fusion(model, train, collator, args.align_steps, seed=args.seed, on_step=stop_if_asked)
+    except KeyboardInterrupt:
+        command = f'qlora_audio train --out {args.out} --resume'
+        step = f'step {done} of {args.align_steps} of the alignment'
+        said = f'stopped at {step}, of which nothing is kept; begin it again with: {command}'
+        raise KeyboardInterrupt(said) from None
 
 def _steps(args, train) -> int:
     "Optimizer steps of the run"
@@ -312,8 +334,8 @@ def _train_into(args, out:Path):
     parameters = f"{counts['trainable']:,} of {counts['total']:,} parameters ({counts['share']:.1%})"
     print_now(f'{_spell_data(train, test)}; {_spell_score(before)}; training {parameters}')
     _write_settings(args, out)
-    _align(args, speech, train, out/'checkpoints')
     with Stop() as stop:
+        _align(args, speech, train, out/'checkpoints', stop)
         trainer = _make_trainer(args, speech, train, dev, out/'checkpoints', [stop])
         result = _train_until_stopped(args, trainer, stop)
     log = {f'{name}_before': rate for name, rate in before.items()}

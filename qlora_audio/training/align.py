@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..defaults import DEFAULTS
 from ..errors import UserError
+from ..adapters.targets import hold_in_float32
 from ..sound.audio import feature_length
 from ..sound.batches import is_stream, pad_last, row_seconds
 from ..sound.corpora import column, keep_encoded
@@ -203,7 +204,7 @@ def _make_head(model, texts) -> CTCEmbeddingHead:
 
 # %% ../../nbs/5_training/32_align.ipynb #63769ea3
 def align_fusion(
-    model:AudioTextModel, # its fusion module is trained in place, as far as it is trainable
+    model:AudioTextModel, # its fusion module is trained in place, as far as it is trainable, and held in float32
     rows, # with audio, text and duration, by index: a list, or a datasets.Dataset
     collator:SpeechCollator, # of this model; its augmentation is left out
     steps:int=600, # optimizer steps
@@ -217,6 +218,7 @@ def align_fusion(
     "Align audio tokens with the decoder's embeddings of the text by CTC; no decoder is run"
     _check_alignable(model, rows, collator)
     _check_numbers(steps, batch_size, lr, frame_dropout)
+    hold_in_float32([model.fusion])
     torch.manual_seed(seed)
     rows = keep_encoded(rows)
     texts, seconds = _text_ids(collator, rows), _seconds(rows)
