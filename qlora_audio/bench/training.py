@@ -21,7 +21,9 @@ import time
 from pathlib import Path
 import torch
 from torch import nn
-from transformers import BitsAndBytesConfig, LlamaConfig, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, WhisperConfig
+from transformers import (
+    BitsAndBytesConfig, LlamaConfig, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, WhisperConfig,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ..errors import UserError
 from ..bits.linear import NF4Linear
