@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 from ..errors import UserError
 from ..adapters.saving import adapter_folder, load_adapter, register_extra, SETTINGS
 from .families import SpeechModel, SpeechSettings, family_of
-from .quantize import NF4Config, compute_dtype
+from .quantize import NF4Config, compute_dtype, fastest_dtype
 from . import whisper as _whisper # registers its family
 
 # %% ../../nbs/4_models/23_released.ipynb #5ec9aef4
@@ -40,12 +40,17 @@ def read_config(
                         'trust_remote_code=True (--trust-remote-code) if you trust it')
     return config
 
+# %% ../../nbs/4_models/23_released.ipynb #fastd002
 def default_dtype(
-    dtype:torch.dtype|None, # what was asked for
+    dtype:torch.dtype|str|None, # what was asked for; 'fast' for what this processor multiplies fastest
     config:dict,
     device, # where the model will be
 ) -> torch.dtype:
     "The checkpoint's own, or float32 on a processor that is slow with it"
+    if dtype == 'fast':
+        return fastest_dtype(device)
+    if isinstance(dtype, str):
+        raise UserError(f"dtype: {dtype!r} is unknown; give 'fast' or a dtype such as torch.bfloat16")
     if dtype is not None:
         return dtype
     named = config.get('dtype') or config.get('torch_dtype') or 'bfloat16'
@@ -102,7 +107,7 @@ def load_model(
     labels:list|None=None,
     letters:str|None=None,
     adapter:str|Path|None=None, # folder or name on the Hub of one that is put on; its settings hold where none is given
-    dtype:torch.dtype|None=None, # of what is not in 4 bits; see default_dtype
+    dtype:torch.dtype|str|None=None, # of what is not in 4 bits, or 'fast'; see default_dtype
     device=None, # a GPU where there is one if None
     trust_remote_code:bool=False,
 ) -> SpeechModel:

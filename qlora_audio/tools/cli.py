@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DATA_HELP', 'BASE_SECONDS', 'AUTO', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS', 'GPU_PARTS', 'FUSIONS', 'COMMANDS',
-           'ENGINES', 'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings', 'parse',
-           'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'check_places', 'run_command',
-           'main']
+           'ENGINES', 'STEP_KINDS', 'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings',
+           'parse', 'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'check_places',
+           'run_command', 'main']
 
 # %% ../../nbs/7_tools/42_cli.ipynb #bfb17e03
 import argparse, contextlib, ctypes, difflib, errno, importlib, logging
@@ -32,7 +32,10 @@ _BASE = dict(
         choices=('full', 'own'),
         help='of Whisper: 30 seconds, or as long as the recordings; full, or as the adapter was trained, if not given'),
     pad_seconds=dict(type=float, help='of silence behind the recordings in an own window; 1 if not given'),
-    dtype=dict(choices=('float32', 'bfloat16', 'float16'), help='of what is not in 4 bits; what is fast if not given'),
+    dtype=dict(
+        choices=('fast', 'float32', 'bfloat16', 'float16'),
+        help="of what is not in 4 bits; fast: bfloat16 where it is faster than float32; the checkpoint's, or float32 "
+             'where that is slow, if not given'),
     trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))
 _ADAPTER = dict(adapter=dict(help='folder of an adapter, or user/name[@revision]; the base alone if not given'))
 _SEED = dict(seed=dict(type=int, default=0, help='of everything that is random'))
@@ -226,6 +229,7 @@ COMMANDS['export'] = (
     'by them and compared', _EXPORT, {})
 
 # %% ../../nbs/7_tools/42_cli.ipynb #97545cdf
+STEP_KINDS = ('ours', 'theirs', 'lora', 'peft') # the keys of bench.training.CONTENDERS
 COMMANDS['push'] = (
     'qlora_audio.tools.commands:run_push', 'Upload an adapter or a model to the Hub, private unless --public',
     dict(public=dict(action='store_true', help='for everybody'),
@@ -233,6 +237,19 @@ COMMANDS['push'] = (
          revision=dict(help='branch; the main one if not given')),
     dict(folder=dict(metavar='FOLDER', help='what train, merge or export wrote'),
          name=dict(metavar='USER/NAME', help='on the Hub')))
+COMMANDS['bench-step'] = (
+    'qlora_audio.bench.training:run_step', 'A training step on a released model beside peft and bitsandbytes: seconds '
+    'and memory', dict(
+        base=dict(required=True, help='folder or Hub id of a model with a loss'),
+        data=dict(required=True, help=DATA_HELP), split=dict(default='train', help='which part of the data'),
+        language=_BASE['language'],
+        only=dict(nargs='*', choices=STEP_KINDS, default=STEP_KINDS, help='which of them; all if none is named'),
+        dtypes=dict(nargs='*', choices=('float32', 'bfloat16'), default=('float32', 'bfloat16'),
+                    help='of what is not in 4 bits'),
+        r=dict(type=int, default=16, help='rank'),
+        batch_size=dict(type=int, default=8, help='recordings in a step'),
+        rounds=dict(type=int, default=5, help='of all of them in turn'),
+        threads=dict(type=int, help="CPU threads; torch's own number if not given")), {})
 COMMANDS['bench-engines'] = (
     'qlora_audio.bench.engines:run_engines', 'An adapted Whisper by engine: real-time factor, size, error rate', dict(
         base=dict(required=True, help='folder or Hub id of a Whisper'), **_ADAPTER,

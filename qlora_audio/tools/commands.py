@@ -9,7 +9,7 @@ __all__ = ['LOCK', 'logger', 'fully_trained', 'load', 'base_rate', 'is_streamed'
            'run_demo', 'run_audit', 'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/43_commands.ipynb #e084c46d
-import contextlib, inspect, json, logging, math, os, sys, time
+import contextlib, inspect, json, logging, math, os, sys, time, warnings
 from pathlib import Path
 try: import fcntl
 except ImportError: fcntl = None # Windows
@@ -29,7 +29,7 @@ from ..sound.metrics import error_rates, word_errors
 from ..sound.tables import shown as printable
 from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
-from ..models.quantize import audit, NF4Config
+from ..models.quantize import audit, compute_dtype, NF4Config
 from ..models.released import load_model, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
 from ..training.loop import example_batches, transcribe_rows
@@ -67,12 +67,24 @@ def fully_trained(args) -> list[str]:
     fusion = ['fusion'] if getattr(args, 'train_fusion', False) else []
     return fusion + list(getattr(args, 'modules_to_save', None) or [])
 
+def _asked_dtype(
+    name:str|None, # of --dtype
+): # → torch.dtype, 'fast' or None
+    "As `load_model` takes it; a warning for one that would be slow here"
+    if name in (None, 'fast'):
+        return name
+    dtype = getattr(torch, name)
+    if not torch.cuda.is_available() and compute_dtype(dtype) != dtype:
+        warnings.warn(f'--dtype {name}: this processor multiplies it more slowly than float32; '
+                      'give fast, which takes float32 here')
+    return dtype
+
 def load(args) -> SpeechModel:
     "The base in the asked bits, with its adapter if one is named"
     quantize = NF4Config(skip_modules=fully_trained(args)) if args.bits == 4 else None
     settings = {k: getattr(args, k) for k in ('language', 'task', 'prompt', 'question', 'window', 'pad_seconds')}
     settings |= _new_parts(args)
-    dtype = getattr(torch, args.dtype) if args.dtype else None
+    dtype = _asked_dtype(args.dtype)
     if args.base is None:
         dtype = dtype or torch.float32
     speech = load_model(

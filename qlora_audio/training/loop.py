@@ -22,6 +22,7 @@ from ..sound.batches import is_stream, row_seconds, stream_batches
 from ..sound.corpora import is_encoded, keep_encoded
 from ..sound.metrics import word_error_rate
 from ..models.audio_text import limit_told, with_sound
+from .attention import attend_with
 from .losses import chunked_loss
 
 # %% ../../nbs/5_training/27_loop.ipynb #a0cdbf26
@@ -156,7 +157,7 @@ def finetune(
     batches = _example_batches(examples, batch_size, seed)
     losses, mean, was_training = [], RunningMean(params), model.training
     model.train()
-    with StepProgress(steps, desc) as show, chunked_loss(model):
+    with StepProgress(steps, desc) as show, chunked_loss(model), attend_with(model):
         for step in range(steps):
             batch = collator(next(batches))
             losses.append(_train_step(model, batch, opt, step, max_grad_norm, lr))

@@ -125,7 +125,7 @@ class _HeadHooks:
         if self.labels is None or self.hidden is not None: return None
         self.hidden = args[0]
         self.precision = _same_precision(args[0].device.type)
-        return (args[0][:, :1], *args[1:])
+        return (args[0][:, :1].contiguous(), *args[1:])
 
     def after(self, model, args, kwargs, output):
         "The loss, in place of logits"
