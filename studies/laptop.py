@@ -6,12 +6,12 @@
 
 What is timed is a whole process, from its start to its end, with an adapter in a folder: imports, reading the base into
 NF4 with double quantization, reading sound, training. Both train LoRA with r = 16, alpha = 32 and no dropout on every linear
-layer but the head, on batches of 8 in float32, with AdamW, the learning rate falling along a cosine after 10 % of warm-up.
+layer but the head, on batches of 8, with AdamW, the learning rate falling along a cosine after 10 % of warm-up.
 
-`own`: `qlora_audio train --window own`, windows as long as the recordings and a second of silence. `full`: the same command
-with Whisper's 30 seconds. `theirs`: 30-second windows, as the Whisper examples of transformers and peft have them: log-mel
-features made once, in front, `Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; without gradient
-checkpointing, which `prepare_model_for_kbit_training` would switch on, and which costs a third forward pass.
+`own`: `qlora_audio train --window own --dtype float32`, windows as long as the recordings and a second of silence; `own fast`
+has `--dtype fast`, bfloat16 on a processor that gains by it. `full`: `own` with Whisper's 30 seconds. `theirs`: 30-second windows, as the Whisper examples of transformers and peft have them: log-mel
+features made once, in front, `Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; in float32, which is what both take
+unasked, and `theirs bfloat16` with `bnb_4bit_compute_dtype`, `dtype` and `bf16` set to it; without gradient checkpointing, which `prepare_model_for_kbit_training` would switch on, and which costs a third forward pass.
 
 The test part is heard afterwards, outside the time, with each adapter in the window that it was trained in, by the same code.
 Peak memory is that of the process.
@@ -32,17 +32,17 @@ from qlora_audio.models.quantize import NF4Config
 from qlora_audio.models.released import load_model
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-ARMS = ('own', 'full', 'theirs')
+ARMS = ('own', 'own fast', 'full', 'theirs', 'theirs bfloat16')
 RATE = 1e-3
 
 
-def our_command(models, folder, corpus, window, steps, out):
+def our_command(models, folder, corpus, arm, steps, out):
     about = CORPORA[corpus]
     language = [] if about['base'].endswith('.en') else ['--language', about['language']]
     return [
         sys.executable, '-m', 'qlora_audio', 'train', '--base', f"{models}/{about['base']}", '--data',
-        f'manifest:{folder}/{corpus}/manifest.jsonl', '--window', window, '--batch-size', str(BATCH), '--steps', str(steps),
-        '--lr', str(RATE), '--no-augment', '--dev', '0', '--dtype', 'float32', '--out', out, *language]
+        f'manifest:{folder}/{corpus}/manifest.jsonl', '--window', arm.split()[0], '--batch-size', str(BATCH), '--steps', str(steps),
+        '--lr', str(RATE), '--no-augment', '--dev', '0', '--dtype', 'fast' if 'fast' in arm else 'float32', '--out', out, *language]
 
 
 class Padded(torch.utils.data.Dataset):
@@ -72,7 +72,7 @@ def collate(items, processor):
     return dict(batch, labels=ids)
 
 
-def theirs(models, folder, corpus, steps, out):
+def theirs(models, folder, corpus, dtype, steps, out):
     "What the examples of transformers and peft do"
     import peft
     about = CORPORA[corpus]
@@ -82,14 +82,14 @@ def theirs(models, folder, corpus, steps, out):
     train, _ = split_rows(folder, corpus, 'run')
     data = Padded(train, processor)
     config = transformers.BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+        load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
     model = transformers.WhisperForConditionalGeneration.from_pretrained(
-        base, quantization_config=config, dtype=torch.float32)
+        base, quantization_config=config, dtype=dtype)
     names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != 'proj_out']
     model = peft.get_peft_model(model, peft.LoraConfig(r=16, lora_alpha=32, lora_dropout=0., target_modules=names))
     arguments = transformers.Seq2SeqTrainingArguments(
         out, per_device_train_batch_size=BATCH, max_steps=steps, learning_rate=RATE, warmup_steps=max(1, steps // 10),
-        lr_scheduler_type='cosine', use_cpu=True, save_strategy='no', logging_steps=10, report_to=[],
+        lr_scheduler_type='cosine', use_cpu=True, bf16=dtype == torch.bfloat16, save_strategy='no', logging_steps=10, report_to=[],
         remove_unused_columns=False, label_names=['labels'])
     trainer = transformers.Seq2SeqTrainer(
         model=model, args=arguments, train_dataset=data, data_collator=lambda items: collate(items, processor))
@@ -125,12 +125,13 @@ def one(models, folder, corpus, arm, steps, threads):
     "Time, memory and errors of an arm"
     with tempfile.TemporaryDirectory() as home:
         out = f'{home}/adapter'
-        if arm == 'theirs':
-            command = [sys.executable, __file__, models, folder, '--theirs', corpus, out, '--steps', str(steps)]
+        if arm.startswith('theirs'):
+            dtype = 'bfloat16' if 'bfloat16' in arm else 'float32'
+            command = [sys.executable, __file__, models, folder, '--theirs', corpus, dtype, out, '--steps', str(steps)]
         else:
             command = our_command(models, folder, corpus, arm, steps, out)
         taken = timed(command, threads)
-        return taken | apart(heard, models, folder, corpus, out, 'own' if arm == 'own' else 'full')
+        return taken | apart(heard, models, folder, corpus, out, 'own' if arm.startswith('own') else 'full')
 
 
 def study(file, models, folder, corpora, arms, steps, rounds, threads):
@@ -163,12 +164,12 @@ def table(rows):
 if __name__ == '__main__':
     p = folders_options(__doc__, 'whisper-base and whisper-tiny.en', RESULTS)
     p.add_argument('--corpora', nargs='*', choices=list(CORPORA), default=['speechocean762_child', 'fillets_cs'])
-    p.add_argument('--only', nargs='*', choices=ARMS, default=['own', 'theirs'], help='arms')
+    p.add_argument('--only', nargs='*', choices=ARMS, default=ARMS, help='arms')
     p.add_argument('--steps', type=int, default=100)
     p.add_argument('--rounds', type=int, default=1)
-    p.add_argument('--theirs', nargs=2, metavar=('CORPUS', 'OUT'), help='only their program, as it is timed')
+    p.add_argument('--theirs', nargs=3, metavar=('CORPUS', 'DTYPE', 'OUT'), help='only their program, as it is timed')
     a = parsed_folders(p, table)
     if a.theirs:
-        theirs(a.models, a.folder, a.theirs[0], a.steps, a.theirs[1])
+        theirs(a.models, a.folder, a.theirs[0], getattr(torch, a.theirs[1]), a.steps, a.theirs[2])
     else:
         study(a.results, a.models, a.folder, a.corpora, a.only, a.steps, a.rounds, a.threads)
