@@ -207,7 +207,7 @@ def position_cues(
     if not torch.equal(here.sum(1), counts.to(here.device)): return positions # `embed` will say what is wrong
     return positions.masked_scatter(here[..., None], tokens[lengths_to_mask(counts, tokens.shape[1])])
 
-# %% ../../nbs/6_strategies/34_temporal.ipynb #77b05154
+# %% ../../nbs/6_strategies/34_temporal.ipynb #wt000002
 def is_whisper(model:nn.Module) -> bool:
     "Whether it is transformers' Whisper with the head that writes"
     return isinstance(model, WhisperForConditionalGeneration)
@@ -220,6 +220,7 @@ def sounding_frames(
     sounds = (input_features > floor).any(1)                                                      # (B, T)
     return sounds.long().cumsum(1).argmax(1) + 1
 
+# %% ../../nbs/6_strategies/34_temporal.ipynb #77b05154
 def _spectrum_of(model, input_features, feature_lengths):
     "What `log_spectrum` makes of a batch; its lengths (B,); entries on its time axis without the padding of all"
     if is_whisper(model):
@@ -522,7 +523,9 @@ class ConvLoRALinear(TemporalLoRALinear):
 
     def frame_gates(self, x, h=None):
         self.gate.at(self.place, x, self.name)                                                 # checks the frames
-        h = h.masked_fill(~self.gate.real[self.place][..., None], 0).transpose(1, 2)           # (rows, r, L)
+        real = self.gate.real[self.place]
+        real = real.repeat_interleave(len(h) // len(real), 0)                                  # of beams, too
+        h = h.masked_fill(~real[..., None], 0).transpose(1, 2)                                 # (rows, r, L)
         z = self.config.gain * self.lora_gate(h.to(self.lora_gate.weight.dtype))
         return 2 * torch.sigmoid(z).transpose(1, 2)
 
