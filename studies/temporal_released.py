@@ -352,15 +352,33 @@ def watch_gates(file, models, folder, arms, seeds):
         run_once(file, dict(kind='gates') | key, lambda: gates_at_mean(models, folder, row, pattern))
 
 
-def windows(speech, rows, span):
-    "Cues of `span` frames around every fifth frame (N, 5 · span), and the domain of that frame (N,)"
+def cues_of(features):
+    "The five cues (5, T), as gates hear them"
+    return sound_cues(features, sounding_frames(features))[0]
+
+
+def bands_of(features):
+    "The log-mel bands themselves (80, T)"
+    return features[0, :, :int(sounding_frames(features))]
+
+
+def encoded_by(speech):
+    "A function that gives what the base's encoder makes of features (384, T), each of its frames twice"
+    @torch.no_grad()
+    def encoded(features):
+        heard = speech.model.model.encoder(features).last_hidden_state[0].T
+        return heard.repeat_interleave(2, 1)[:, :int(sounding_frames(features))]
+    return encoded
+
+
+def windows(speech, rows, read, span):
+    "What is read of `span` frames around every fifth frame (N, read · span), and the domain of that frame (N,)"
     found, domains = [], []
     for row in rows:
-        features = speech.collator()([row])['input_features']
-        cues = sound_cues(features, sounding_frames(features))[0]                     # (5, T)
-        around = torch.nn.functional.pad(cues, (span // 2, span // 2)).unfold(-1, span, 1)
+        heard = read(speech.collator()([row])['input_features'])
+        around = torch.nn.functional.pad(heard, (span // 2, span // 2)).unfold(-1, span, 1)
         for domain, start, end in row['parts']:
-            chosen = range(round(100 * start), min(round(100 * end), cues.shape[1]), 5)
+            chosen = range(round(100 * start), min(round(100 * end), heard.shape[1]), 5)
             found.append(around[:, list(chosen)].transpose(0, 1).flatten(1))
             domains += [DOMAINS[domain]] * len(chosen)
     return torch.cat(found), torch.tensor(domains)
@@ -371,28 +389,33 @@ def balanced(says, domains):
     return mean((says[domains == side].sign() == side).float().mean().item() for side in (1., -1.))
 
 
+def linear_classifier(x, y):
+    "Weights (features,) by logistic regression, both domains as heavy"
+    weight = torch.zeros(x.shape[1], requires_grad=True)
+    share = torch.where(y > 0, 0.5 / (y > 0).float().mean(), 0.5 / (y < 0).float().mean())
+    optimizer = torch.optim.LBFGS([weight], max_iter=200)
+    def closure():
+        optimizer.zero_grad()
+        loss = (torch.nn.functional.softplus(-y * (x @ weight)) * share).mean() + 1e-4 * weight.square().sum()
+        loss.backward()
+        return loss
+    optimizer.step(closure)
+    return weight.detach()
+
+
 def cues_tell(models, folder):
-    "A linear classifier of frames in joined recordings, by cues of so many frames: right answers in the test"
+    "A linear classifier of frames in joined recordings: right answers in the test"
     speech = base(models)
     train, tests = data(folder, 'run')
     train = [row for row in train if len(row['parts']) == 2][:150]
-    for span in (1, 15, 51):
-        x, y = windows(speech, train, span)
-        x_test, y_test = windows(speech, tests['joined'], span)
+    for read, span in ((cues_of, 1), (cues_of, 15), (cues_of, 51), (bands_of, 1), (encoded_by(speech), 1)):
+        x, y = windows(speech, train, read, span)
+        x_test, y_test = windows(speech, tests['joined'], read, span)
         means, spreads = x.mean(0), x.std(0).clamp_min(1e-3)
         x, x_test = (torch.cat([(v - means) / spreads, torch.ones(len(v), 1)], 1) for v in (x, x_test))
-        weight = torch.zeros(x.shape[1], requires_grad=True)
-        share = torch.where(y > 0, 0.5 / (y > 0).float().mean(), 0.5 / (y < 0).float().mean())
-        optimizer = torch.optim.LBFGS([weight], max_iter=200)
-        def closure():
-            optimizer.zero_grad()
-            loss = (torch.nn.functional.softplus(-y * (x @ weight)) * share).mean() + 1e-4 * weight.square().sum()
-            loss.backward()
-            return loss
-        optimizer.step(closure)
-        with torch.no_grad():
-            print(f'cues of {span} frames: {balanced(x @ weight, y):.1%} right in training, '
-                  f'{balanced(x_test @ weight, y_test):.1%} in the test ({len(y_test)} frames)')
+        weight = linear_classifier(x, y)
+        print(f'{read.__name__}, {span} frames: {balanced(x @ weight, y):.1%} right in training, '
+              f'{balanced(x_test @ weight, y_test):.1%} in the test ({len(y_test)} frames)')
 
 
 def of_test(rows, name):
