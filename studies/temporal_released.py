@@ -442,7 +442,8 @@ def columns(*names):
 
 
 def table(rows):
-    "Markdown: errors, differences, gates and tuning"
+    "Markdown: errors, differences, gates and tuning; of seeds that every arm has"
+    rows = whole_seeds(rows)
     out = [f'{BASE}, rank {R}, {STEPS} steps of {BATCH}', '']
     out += [*columns('arm', 'joined', 'children', 'prompts', 'loops', 'lr', 'seeds'), *_rates(rows), '']
     for other in ('lora', 'noise'):
@@ -455,6 +456,13 @@ def table(rows):
     out += [*_constant(rows), 'Tuning, WER of all words on held-out training rows', '']
     out += [*columns('arm', *(f'{lr:g}' for lr in RATES)), *_tuned(rows), '']
     return narrow('\n'.join(out), most=7)
+
+
+def whole_seeds(rows):
+    "Without the runs of seeds that some arm lacks"
+    runs = [r for r in rows if r['kind'] == 'run']
+    arms = {r['arm'] for r in runs}
+    return [r for r in rows if r['kind'] != 'run' or {s['arm'] for s in runs if s['seed'] == r['seed']} == arms]
 
 
 def _runs(rows, arm):
