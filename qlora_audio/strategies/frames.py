@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CUES', 'RULES', 'POSITIONS_FIRST', 'spectral_cues', 'power_of', 'per_frame', 'FrameChoice', 'kept_frames',
            'choose_frames', 'Silence', 'without_silence', 'within', 'ErrorPredictor', 'error_cues', 'encoder_layers',
-           'is_whisper', 'encoder_in', 'audio_config', 'frame_errors', 'standard', 'FrameSelector', 'ChangedInput',
-           'fewer_frames', 'frame_mask', 'WhisperListener', 'put_selector', 'select_all', 'select_frames',
-           'frame_seconds', 'audio_times', 'save_selector', 'load_selector', 'forward_flops']
+           'encoder_in', 'audio_config', 'frame_errors', 'standard', 'FrameSelector', 'ChangedInput', 'fewer_frames',
+           'frame_mask', 'WhisperListener', 'put_selector', 'select_all', 'select_frames', 'frame_seconds',
+           'audio_times', 'save_selector', 'load_selector', 'forward_flops']
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #25f43761
 import math
@@ -27,7 +27,7 @@ from ..adapters.targets import adaptable, modalities
 from ..models.audio_text import AudioTextModel
 from ..models.encoders import encode, encode_whisper, encoder_adapter, encoder_frames, lengths_to_mask
 from ..models.fusion import FrameStack
-from .temporal import gates
+from .temporal import gates, is_whisper
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #473d85e4
 CUES = 'energy', 'structure', 'flux', 'novelty'
@@ -285,10 +285,6 @@ def _cues_per_frame(config, input_features, feature_lengths, lengths):
     return per_frame(error_cues(power_of(config, input_features)), have, lengths)
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #5ad00010
-def is_whisper(model:nn.Module) -> bool:
-    "Whether it is transformers' Whisper with the head that writes"
-    return isinstance(model, WhisperForConditionalGeneration)
-
 def encoder_in(model:nn.Module) -> nn.Module:
     "The encoder of an AudioTextModel or a Whisper"
     return model.model.encoder if is_whisper(model) else model.encoder
@@ -687,6 +683,9 @@ def _check_selectable(model, by, keep, place, settings):
         raise UserError(f'model: {type(model).__name__} is neither an AudioTextModel nor a Whisper, '
                         'so its frames cannot be selected' + ('; give the model in it: .model' if inside else
                         '; join its encoder with a decoder by AudioTextModel.from_parts'))
+    if is_whisper(model) and gates(model):
+        raise UserError('model: its adapters follow the sound, and in a Whisper they hear all frames; '
+                        'select in a Whisper with plain adapters')
     if by == 'uniform' and keep is None and settings.get('mind') != 'keep':
         raise UserError("by: 'uniform' has no scores that a threshold could cut; give keep, "
                         "or another rule such as 'energy'")

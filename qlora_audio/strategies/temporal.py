@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CUES', 'PLACES', 'GATE_MODES', 'CONTROLS', 'AGAIN', 'UNEVEN', 'TemporalConfig', 'sound_cues', 'log_spectrum',
-           'without_adapter', 'cue_span', 'pooled', 'token_cues', 'position_cues', 'TemporalMemory', 'TemporalGate',
-           'NF4TemporalLoRA', 'gate_values', 'TemporalLoRALinear', 'ConvLoRALinear', 'gates', 'check_temporal',
-           'make_temporal', 'add_temporal_lora', 'gate_parameters', 'save_gates', 'load_gates', 'uneven_rate', 'bursts',
-           'pauses']
+           'without_adapter', 'cue_span', 'pooled', 'token_cues', 'position_cues', 'is_whisper', 'sounding_frames',
+           'TemporalMemory', 'TemporalGate', 'NF4TemporalLoRA', 'gate_values', 'TemporalLoRALinear', 'ConvLoRALinear',
+           'gates', 'check_temporal', 'make_temporal', 'add_temporal_lora', 'gate_parameters', 'save_gates',
+           'load_gates', 'uneven_rate', 'bursts', 'pauses']
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #6f9db296
 import copy, math, random, weakref
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import nn, Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
 from ..bits.linear import NF4Weight
 from ..adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear
@@ -207,16 +207,42 @@ def position_cues(
     if not torch.equal(here.sum(1), counts.to(here.device)): return positions # `embed` will say what is wrong
     return positions.masked_scatter(here[..., None], tokens[lengths_to_mask(counts, tokens.shape[1])])
 
+# %% ../../nbs/6_strategies/34_temporal.ipynb #wt000002
+def is_whisper(model:nn.Module) -> bool:
+    "Whether it is transformers' Whisper with the head that writes"
+    return isinstance(model, WhisperForConditionalGeneration)
+
+def sounding_frames(
+    input_features:Tensor, # (B, bands, T) log-mel frames as Whisper's extractor makes them
+) -> Tensor: # (B,)
+    "Frames up to the last with any sound: its extractor has a floor, and digital silence, as in padding, lies on it"
+    floor = input_features.amin((1, 2), keepdim=True)
+    sounds = (input_features > floor).any(1)                                                      # (B, T)
+    return sounds.long().cumsum(1).argmax(1) + 1
+
 # %% ../../nbs/6_strategies/34_temporal.ipynb #77b05154
 def _spectrum_of(model, input_features, feature_lengths):
     "What `log_spectrum` makes of a batch; its lengths (B,); entries on its time axis without the padding of all"
+    if is_whisper(model):
+        lengths = sounding_frames(input_features)
+        return log_spectrum(model.config, input_features, lengths), lengths, input_features.shape[-1]
     config, window = model.config.audio_config, model.config.encoder_window
     lengths = check_input(config, input_features, feature_lengths, window)
     if window == 'own': input_features = input_features[..., :int(lengths.max())]
     return log_spectrum(config, input_features, lengths), lengths, input_features.shape[-1]
 
+def _laid_out_whisper(config, lengths, T, sound):
+    "The same in a Whisper: keys and values of its cross-attention are frames, and its decoder has only words"
+    hidden, real = sound
+    mean = (hidden.sum(-1) / real.sum(-1, keepdim=True))[:, None]                                 # (B, 1, H)
+    encoder = pooled(hidden, real, cue_span(config), encoder_frames(config, T))
+    frames = lengths_to_mask(encoder_frames(config, lengths), encoder.shape[1])
+    heard = dict(encoder=encoder, fusion=encoder, decoder=mean[:, :0], mean=mean)
+    return heard, dict(encoder=frames, fusion=frames)
+
 def _laid_out(model, input_ids, lengths, T, sound):
     "What each place hears, by its name, with the `mean`; and which frames of encoder and projector are real"
+    if is_whisper(model): return _laid_out_whisper(model.config, lengths, T, sound)
     (hidden, real), config = sound, model.config.audio_config
     inner = without_adapter(config)
     mean = hidden.sum(-1) / real.sum(-1, keepdim=True)                                            # (B, H)
@@ -331,7 +357,7 @@ class TemporalGate(TemporalMemory):
         cues = _controlled(sound_cues(spectrum, lengths, self.config.cues), lengths, self.config.control)
         return torch.tanh(self.reads(cues.to(self.reads.weight.dtype))).masked_fill(~real[:, None], 0), real
 
-    def listen(self, model:AudioTextModel, input_ids:Tensor, input_features:Tensor|None, feature_lengths:Tensor|None):
+    def listen(self, model:nn.Module, input_ids:Tensor|None, input_features:Tensor|None, feature_lengths:Tensor|None):
         "Take in a batch; what was heard before is forgotten, so go backward first"
         self.heard, self.sound, self.real, self.moved, self.start, self.ready = None, None, None, False, 0, {}
         if not torch.compiler.is_compiling(): self.turn += 1
@@ -497,7 +523,9 @@ class ConvLoRALinear(TemporalLoRALinear):
 
     def frame_gates(self, x, h=None):
         self.gate.at(self.place, x, self.name)                                                 # checks the frames
-        h = h.masked_fill(~self.gate.real[self.place][..., None], 0).transpose(1, 2)           # (rows, r, L)
+        real = self.gate.real[self.place]
+        real = real.repeat_interleave(len(h) // len(real), 0)                                  # of beams, too
+        h = h.masked_fill(~real[..., None], 0).transpose(1, 2)                                 # (rows, r, L)
         z = self.config.gain * self.lora_gate(h.to(self.lora_gate.weight.dtype))
         return 2 * torch.sigmoid(z).transpose(1, 2)
 
@@ -523,8 +551,19 @@ def _note_start(model, decoder, args, kwargs):
     past = kwargs.get('cache', kwargs.get('past_key_values')) # its name in transformers from 5.24 on, and before
     for gate in gates(model): gate.start = 0 if past is None else past.get_seq_length()
 
-def _let_gates_listen(model:AudioTextModel):
+def _listen_in_whisper(model, encoder, args, kwargs):
+    "Forward pre-hook of a Whisper's encoder: hear the batch before any layer runs"
+    features = args[0] if args else kwargs['input_features']
+    for gate in gates(model): gate.listen(model, None, features, None)
+
+def _let_gates_listen(model:nn.Module):
     "Register the hooks, once and for good: without gates they do nothing"
+    if is_whisper(model):
+        encoder = model.model.encoder
+        known = [getattr(hook, 'func', None) for hook in encoder._forward_pre_hooks.values()]
+        if _listen_in_whisper in known: return
+        encoder.register_forward_pre_hook(partial(_listen_in_whisper, model), with_kwargs=True)
+        return
     if _listen_first in model.hooks['before_embed']: return
     model.register_before_embed(_listen_first)
     model.register_after_embed(_seat_tokens)
@@ -541,6 +580,26 @@ def _check_start(config):
         raise UserError(f'init_lora_weights: {config.init_lora_weights!r} takes from the base what only an adapter '
                         'without gates gives back; use True')
 
+def _check_model(model):
+    "`UserError` for a model whose gates could not hear"
+    if isinstance(model, AudioTextModel): return
+    if not is_whisper(model):
+        inside = is_whisper(getattr(model, 'model', None))
+        hint = 'give the model in it: .model' if inside else 'join its parts with AudioTextModel.from_parts'
+        raise UserError(f'model: {type(model).__name__} is neither an AudioTextModel nor a Whisper, so it cannot be '
+                        f'told what its layers hear; {hint}')
+    if 'frame_selector' in model._modules:
+        raise UserError('model: frames of this Whisper are selected, and gates would hear all of them; '
+                        'call select_all(model) before')
+
+def _places_of(model, layers):
+    "Name → place; in a Whisper, queries and outputs of cross-attention go with the words"
+    part = modalities(model)
+    places = {n: part[n] for n in layers if n in part}
+    if not is_whisper(model): return places
+    words = [n for n in places if n.endswith(('encoder_attn.q_proj', 'encoder_attn.out_proj'))]
+    return places | dict.fromkeys(words, 'decoder')
+
 def check_temporal(
     model:nn.Module,
     layers:dict, # name → layer that gets an adapter
@@ -548,27 +607,24 @@ def check_temporal(
     temporal:TemporalConfig,
 ) -> dict: # name → place, of those that follow the sound
     "Where each gated layer is; `UserError` for what has no time axis"
-    if not isinstance(model, AudioTextModel):
-        raise UserError(f'model: {type(model).__name__} is no AudioTextModel, so it cannot be told what its layers '
-                        'hear; join its parts with AudioTextModel.from_parts')
+    _check_model(model)
     _check_start(config)
-    part = modalities(model)
-    places = {n: part[n] for n in layers if part.get(n) in temporal.where}
+    places = {n: place for n, place in _places_of(model, layers).items() if place in temporal.where}
     if missing := [p for p in temporal.where if p not in places.values()]:
         raise UserError(f'where: no adapter is in {missing[0]!r}; name its layers in target_modules, '
                         'or leave it out of where')
     if words := [n for n in places if isinstance(getattr(layers[n], 'base_layer', layers[n]), nn.Embedding)]:
         raise UserError(f'target_modules: {words[0]} is an embedding of words, which have no time; leave it out')
-    if 'fusion' in places.values() and not isinstance(model.fusion, FrameStack):
+    if 'fusion' in places.values() and not (is_whisper(model) or isinstance(model.fusion, FrameStack)):
         raise UserError(f"where: the layers of {type(model.fusion).__name__} have no frames of their own; "
                         "leave 'fusion' out: where=('encoder', 'decoder')")
     return places
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #b3a769a6
 def make_temporal(
-    model:AudioTextModel, # with plain adapters; changed in place
+    model:nn.Module, # an AudioTextModel or a Whisper, with plain adapters; changed in place
     temporal:TemporalConfig,
-) -> AudioTextModel: # the same model; A and B are the ones that were there
+) -> nn.Module: # the same model; A and B are the ones that were there
     "Put gates on the adapters"
     layers, gate = adapted_layers(model), TemporalGate(temporal)
     places = check_temporal(model, layers, model.lora_config, temporal)
@@ -586,10 +642,10 @@ def make_temporal(
     return model
 
 def add_temporal_lora(
-    model:AudioTextModel, # changed in place
+    model:nn.Module, # an AudioTextModel or a Whisper; changed in place
     config:LoRAConfig|None=None,
     temporal:TemporalConfig|None=None,
-) -> AudioTextModel: # the same model: only adapters and gates have gradients
+) -> nn.Module: # the same model: only adapters and gates have gradients
     "Freeze the model and put an adapter that follows the sound on each chosen layer"
     config, temporal = config or LoRAConfig(), temporal or TemporalConfig()
     check_temporal(model, choose_layers(model, config), config, temporal)
