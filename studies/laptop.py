@@ -9,13 +9,17 @@ NF4 with double quantization, reading sound, training. Both train LoRA with r = 
 layer but the head, on batches of 8, with AdamW, the learning rate falling along a cosine after 10 % of warm-up.
 
 `own`: `qlora_audio train --window own --dtype float32`, windows as long as the recordings and a second of silence; `own fast`
-has `--dtype fast`, bfloat16 on a processor that gains by it. `full`: `own` with Whisper's 30 seconds. `theirs`: 30-second windows, as the Whisper examples of transformers and peft have them: log-mel
-features made once, in front, `Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; in float32, which is what both take
-unasked, and `theirs bfloat16` with `bnb_4bit_compute_dtype`, `dtype` and `bf16` set to it; without gradient checkpointing, which `prepare_model_for_kbit_training` would switch on, and which costs a third forward pass.
+has `--dtype fast`, bfloat16 on a processor that gains by it. `full`: `own` with Whisper's 30 seconds. `theirs`: 30-second
+windows, as the Whisper examples of transformers and peft have them: log-mel features made once, in front,
+`Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; in float32, which is what both take unasked, and `theirs
+bfloat16` with `bnb_4bit_compute_dtype`, `dtype` and `bf16` set to it. Without gradient checkpointing, which
+`prepare_model_for_kbit_training` would switch on, and which costs a third forward pass.
 
-The test part is heard afterwards, outside the time, with each adapter in the window that it was trained in, by the same code.
+Our command hears the test part before and after it trains; for the time it is given one test recording. The test part is
+heard afterwards, outside the time, with each adapter in the window that it was trained in, by the same code.
 Peak memory is that of the process.
 """
+import json
 import os
 import subprocess
 import sys
@@ -36,12 +40,21 @@ ARMS = ('own', 'own fast', 'full', 'theirs', 'theirs bfloat16')
 RATE = 1e-3
 
 
+def with_one_test(folder, corpus, file):
+    "A manifest of the training part and one test recording"
+    lines = [json.loads(line) for line in (Path(folder)/corpus/'manifest.jsonl').read_text().splitlines()]
+    test = [row for row in lines if row['split'] == 'test'][:1]
+    kept = [row for row in lines if row['split'] == 'train'] + test
+    file.write_text(''.join(json.dumps(row) + '\n' for row in kept))
+    return f'manifest:{file}?root={folder}/{corpus}'
+
+
 def our_command(models, folder, corpus, arm, steps, out):
     about = CORPORA[corpus]
     language = [] if about['base'].endswith('.en') else ['--language', about['language']]
     return [
         sys.executable, '-m', 'qlora_audio', 'train', '--base', f"{models}/{about['base']}", '--data',
-        f'manifest:{folder}/{corpus}/manifest.jsonl', '--window', arm.split()[0], '--batch-size', str(BATCH), '--steps', str(steps),
+        with_one_test(folder, corpus, Path(out).parent/'manifest.jsonl'), '--window', arm.split()[0], '--batch-size', str(BATCH), '--steps', str(steps),
         '--lr', str(RATE), '--no-augment', '--dev', '0', '--dtype', 'fast' if 'fast' in arm else 'float32', '--out', out, *language]
 
 
@@ -79,6 +92,7 @@ def theirs(models, folder, corpus, dtype, steps, out):
     language = None if about['base'].endswith('.en') else about['language']
     base = f"{models}/{about['base']}"
     processor = transformers.WhisperProcessor.from_pretrained(base, language=language, task='transcribe')
+    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
     train, _ = split_rows(folder, corpus, 'run')
     data = Padded(train, processor)
     config = transformers.BitsAndBytesConfig(
