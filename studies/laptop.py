@@ -141,7 +141,8 @@ def one(models, folder, corpus, arm, steps, threads):
         out = f'{home}/adapter'
         if arm.startswith('theirs'):
             dtype = 'bfloat16' if 'bfloat16' in arm else 'float32'
-            command = [sys.executable, __file__, models, folder, '--theirs', corpus, dtype, out, '--steps', str(steps)]
+            command = [sys.executable, __file__, models, folder, '--theirs', corpus, dtype, out]
+            command += ['--steps', str(steps), '--threads', str(threads)]
         else:
             command = our_command(models, folder, corpus, arm, steps, out)
         taken = timed(command, threads)
