@@ -73,10 +73,18 @@ if [ -d "$WHEELS" ] && [ $TINY = False ]; then
     "$PYTHON" -m pip install --quiet --no-index --no-deps "$WHEELS"/*.whl 2>&1 | tee -a "$OUT/log.txt"
 fi
 export PYTHONPATH=. HF_HUB_OFFLINE=1
+if ! "$PYTHON" -c 'import torch, qlora_audio.bench.gpu' 2>>"$OUT/errors.log"; then
+    echo "$PYTHON cannot run this: $(tail -n 1 "$OUT/errors.log"); name another with PYTHON=, or run prepare first" | tee -a "$OUT/log.txt"
+    exit 1
+fi
 part 90 machine exact
 part 100 kernels
 part 150 step
 part 60 product
 part 60 paging
 part 80 generate
+if [ ! -s "$OUT/rows.jsonl" ]; then
+    echo "nothing was measured: $(tail -n 1 "$OUT/errors.log")" | tee -a "$OUT/log.txt"
+    exit 1
+fi
 echo "done in $(($(date +%s) - START)) s: $OUT/log.txt, $OUT/rows.jsonl" | tee -a "$OUT/log.txt"
