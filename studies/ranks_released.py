@@ -1,26 +1,29 @@
 """Where do ranks belong on a released model, and do shared-out ranks beat the same rank everywhere?
 
-    python studies/ranks_released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA            # every arm and seed; goes on where it stopped
+    python studies/ranks_released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA      # every arm and seed; goes on where it stopped
     python studies/ranks_released.py MODELS CORPORA --corpora speechocean762_child --only uniform gradient --seeds 0 1
-    python studies/ranks_released.py MODELS CORPORA --places                       # only where each rule puts the ranks; trains nothing
+    python studies/ranks_released.py MODELS CORPORA --places                 # where each rule puts the ranks; trains nothing
     python studies/ranks_released.py --table                                       # the tables from the runs so far
 
-Question. A shift of the sound (children who learn English, whisper-tiny.en) and a shift of the language and its spelling
-(Belarusian, whisper-base) should want adapters in different places. Does a rule find them, and does it matter? Wanted: 10 %
-fewer errors than the same rank everywhere at the smallest budget on one of them, and its WER with half of the parameters.
+Question. A shift of the sound (children who learn English, whisper-tiny.en) and a shift of the language and its
+spelling (Belarusian, whisper-base) should want adapters in different places. Does a rule find them, and does it
+matter? Wanted: 10 % fewer errors than the same rank everywhere at the smallest budget on one of them, and its WER
+with half of the parameters.
 
 Arms, all on the NF4 base at the parameters of rank 1 on every linear layer: `uniform`; `gradient`, `activations`,
 `quantization` (`allocate_ranks`); `encoder` and `decoder`, by hand: 70 % of the parameters there; `eva` and
-`adalora` by peft on a copy with the same numbers written out in 32 bits (AdaLoRA starts at rank 2 and ends at a mean of 1).
-`uniform 2` has twice the parameters. rsLoRA is LoRA with another scaling, and at rank 1 with the same one: no arm here.
-Larger budgets are not part of this plan: a run costs minutes, and an allocation has the most to win where ranks are scarce.
+`adalora` by peft on a copy with the same numbers written out in 32 bits (AdaLoRA starts at rank 2 and ends at a
+mean of 1). `uniform 2` has twice the parameters. rsLoRA is LoRA with another scaling, and at rank 1 with the same
+one: no arm here. Larger budgets are not part of this plan: a run costs minutes, and an allocation has the most to
+win where ranks are scarce.
 
 Learning rates. Every arm gets the same effort: each of `RATES` once, `TUNING_STEPS` steps, seed 100, on a part of the
 training split, judged on the rest of it by the capped errors (below). The test split takes no part.
 
-Evidence. A row keeps the errors of each utterance. WER is without case and punctuation. A text that repeats itself can have
-more errors than the rest of the test together, so a second number counts at most as many errors as an utterance has words;
-intervals are of that one. 10,000 paired bootstrap draws of utterances and seeds. Every run is a process of its own.
+Evidence. A row keeps the errors of each utterance. WER is without case and punctuation. A text that repeats itself
+can have more errors than the rest of the test together, so a second number counts at most as many errors as an
+utterance has words; intervals are of that one. 10,000 paired bootstrap draws of utterances and seeds. Every run is
+a process of its own.
 """
 import time
 from statistics import mean
@@ -140,8 +143,9 @@ def places(file, models, folder, corpora):
             chosen = shared_out(models, corpus, rule, speech, batches)
             top = sorted(chosen.ranks, key=lambda n: -chosen.ranks[n])[:5]
             def made():
-                return dict(shares=place_shares(chosen.ranks, speech.model), layers=sum(r > 0 for r in chosen.ranks.values()),
-                            top={n: chosen.ranks[n] for n in top})
+                shares = place_shares(chosen.ranks, speech.model)
+                used = sum(r > 0 for r in chosen.ranks.values())
+                return dict(shares=shares, layers=used, top={n: chosen.ranks[n] for n in top})
             run_once(file, dict(corpus=corpus, kind='places', arm=rule), made)
 
 
@@ -152,11 +156,12 @@ def table(rows):
         runs = [r for r in rows if (r['corpus'], r['kind']) == (corpus, 'run')]
         if runs:
             out += [f"{corpus}, {CORPORA[corpus]['base']}, {STEPS} steps of {BATCH}", '']
-            out += ['| arm | parameters | WER | loops | capped WER | fewer capped errors than uniform (95 %) | lr | seeds |']
-            out += ['|---' * 8 + '|', *_lines(runs), '']
+            head = 'arm | parameters | WER | loops | capped WER | fewer capped errors than uniform (95 %) | lr | seeds'
+            out += [f'| {head} |', '|---' * 8 + '|', *_lines(runs), '']
         placed = [r for r in rows if (r['corpus'], r['kind']) == (corpus, 'places')]
         if placed:
-            out += [f'{corpus}: where the ranks go', '', '| rule | encoder | cross-attention | decoder | layers | most |', '|---' * 6 + '|']
+            head = 'rule | encoder | cross-attention | decoder | layers | most'
+            out += [f'{corpus}: where the ranks go', '', f'| {head} |', '|---' * 6 + '|']
             out += [_place(r) for r in placed] + ['']
     return '\n'.join(out)
 
@@ -169,9 +174,9 @@ def _lines(runs):
         if mine:
             less = '-' if arm == 'uniform' else said(better(mine, uniform))
             lines.append(
-                f"| {arm} | {mean(r['parameters'] for r in mine):,.0f} | {mean(r['wer_normalized'] for r in mine):.1%} | "
-                f"{sum(r['loops'] for r in mine)} | {mean(r['capped'] for r in mine):.2%} | {less} | {mine[0]['lr']:g} | "
-                f'{len(mine)} |')
+                f"| {arm} | {mean(r['parameters'] for r in mine):,.0f} | "
+                f"{mean(r['wer_normalized'] for r in mine):.1%} | {sum(r['loops'] for r in mine)} | "
+                f"{mean(r['capped'] for r in mine):.2%} | {less} | {mine[0]['lr']:g} | {len(mine)} |")
     return lines
 
 

@@ -20,10 +20,11 @@ arms before it begins the second. Beyond silence, with the base and a share of i
 of neighbours), `similarity` (merging what is alike, the idea of A-ToMe), `energy`, `novelty`; and with `+kept` frames
 that 4 bits are predicted to hear badly are kept rather, the prediction fitted on 32 other training recordings.
 
-Second look, planned when the first was done: most of what short windows cost were texts that repeat themselves. `own n s,
-again`: a text that ends in the same tokens four times over is stopped, and written again from the full window (`fallback` of
-`load_model`); the frames of both windows count. All 336 recordings of the training part choose (`choice`) by the rule above;
-the test part, which the first look has heard, hears `full` and the chosen one, and the seconds are taken of these.
+Second look, planned when the first was done: most of what short windows cost were texts that repeat themselves.
+`own n s, again`: a text that ends in the same tokens four times over is stopped, and written again from the full
+window (`fallback` of `load_model`); the frames of both windows count. All 336 recordings of the training part
+choose (`choice`) by the rule above; the test part, which the first look has heard, hears `full` and the chosen one,
+and the seconds are taken of these.
 
 Evidence. A row keeps word errors of each recording, without case and punctuation. Intervals: 10,000 paired bootstrap
 draws of recordings. A *loop* is a text with more than twice as many errors as there are words, such as one that
@@ -122,8 +123,8 @@ def tested(ears, kind, arm, part=0):
     flops = [forward_flops(speech.model, entries, n_words, kept) for entries, kept in seen]
     ops = {k: round(sum(f[k] for f in flops) / len(rows) / 1e9, 4) for k in ('encoder', 'all')}
     frames = round(100 * sum(kept for _, kept in seen) / len(rows) / FULL, 2)
-    return rates | dict(frames=frames, again=len(seen) - len(rows), gflops=ops['all'], gflops_encoder=ops['encoder'], seconds=round(seconds, 1),
-                        words=words, errors=wrong)
+    return rates | dict(frames=frames, again=len(seen) - len(rows), gflops=ops['all'], gflops_encoder=ops['encoder'],
+                        seconds=round(seconds, 1), words=words, errors=wrong)
 
 
 def chosen(rows):
@@ -248,7 +249,8 @@ def table(rows):
 
 if __name__ == '__main__':
     p = folders_options(__doc__, 'whisper-tiny.en', RESULTS)
-    p.add_argument('--only', nargs='*', choices=('dev', 'test', 'time', 'again'), default=('dev', 'test', 'time', 'again'))
+    parts = ('dev', 'test', 'time', 'again')
+    p.add_argument('--only', nargs='*', choices=parts, default=parts)
     p.add_argument('--arms', nargs='*', default=(), help='of the test part; all if not given')
     p.add_argument('--minutes', type=float, default=1e9, help='no new arm is begun after so many')
     a = parsed_folders(p, table)

@@ -8,7 +8,6 @@ __all__ = ['NO_SPACES', 'WhisperForConditionalGeneration', 'known_languages', 'd
 
 # %% ../../nbs/4_models/22_whisper.ipynb #a08eb181
 import contextlib, math, warnings
-from dataclasses import dataclass
 import numpy as np
 import torch
 import transformers
@@ -186,26 +185,19 @@ class LoopCriteria(StoppingCriteria):
         return loops
 
 # %% ../../nbs/4_models/22_whisper.ipynb #wh000010
-@dataclass
-class _Loops:
-    "What watches the texts of a batch; nothing where no other window is left to try"
-    criteria:StoppingCriteriaList|None
-
-    @property
-    def which(self) -> list: # indices of texts
-        stopped = self.criteria[0].stopped if self.criteria else None
-        return [] if stopped is None else stopped.nonzero().flatten().tolist()
-
-def _loops_watched(speech, window=None):
-    if (window or speech.settings.window) == 'full' or not speech.settings.fallback:
-        return _Loops(None)
+def _watch_loops(speech, waves, window=None) -> StoppingCriteriaList:
+    "What watches the texts of a batch; empty where it hears the full window, and no better one is left"
+    is_full = window_samples(speech, waves, window) == _full_samples(speech)
+    if is_full or not speech.settings.fallback:
+        return StoppingCriteriaList()
     tok = speech.processor.tokenizer
-    ends = {tok.eos_token_id, tok.pad_token_id} - {None}
-    return _Loops(StoppingCriteriaList([LoopCriteria(ends)]))
+    return StoppingCriteriaList([LoopCriteria({tok.eos_token_id, tok.pad_token_id} - {None})])
 
-def _written_again(written:list, loops, waves, write) -> list:
+def _written_again(written:list, watch:StoppingCriteriaList, waves, write) -> list:
     "The same, with those that loop written again; every recording is counted once"
-    if again := loops.which:
+    stopped = [criteria.stopped for criteria in watch if criteria.stopped is not None]
+    again = stopped[0].nonzero().flatten().tolist() if stopped else []
+    if again:
         with limit_told() as count:
             count.update(texts=-len(again))
             for i, new in zip(again, write([waves[i] for i in again])):
@@ -216,12 +208,12 @@ def _write(speech, waves, max_new_tokens=None, window=None) -> list: # of str
     "The texts of recordings"
     made = on_model(dict(input_features=_features(speech, waves, window)), speech.model)
     made['attention_mask'] = torch.ones_like(made['input_features'][:, 0], dtype=torch.long)
-    loops = _loops_watched(speech, window)
+    watch = _watch_loops(speech, waves, window)
     limit = _longest_text(speech, waves, max_new_tokens)
-    ids = new_tokens(speech, limit, **made, **_told(speech), stopping_criteria=loops.criteria)
+    ids = new_tokens(speech, limit, **made, **_told(speech), stopping_criteria=watch)
     texts = speech.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     def in_full(some): return _write(speech, some, max_new_tokens, 'full')
-    return _written_again(texts, loops, waves, in_full)
+    return _written_again(texts, watch, waves, in_full)
 
 # %% ../../nbs/4_models/22_whisper.ipynb #0c46edfb
 def align_rows(
@@ -349,10 +341,11 @@ def write_with_times(
     heard = model.get_encoder()(**features)
     _check_all_heard(features['input_features'], heard)
     times = not adapted_layers(model)
-    loops = _loops_watched(speech, window)
+    watch = _watch_loops(speech, waves, window)
     written = new_tokens(
         speech, _longest_text(speech, waves, max_new_tokens), return_timestamps=times, **_told(speech),
-        stopping_criteria=loops.criteria, encoder_outputs=BaseModelOutput(heard.last_hidden_state), force_unique_generate_call=True)
+        stopping_criteria=watch, encoder_outputs=BaseModelOutput(heard.last_hidden_state),
+        force_unique_generate_call=True)
     end = tok.eos_token_id
     first_time = model.generation_config.no_timestamps_token_id + 1
     words = [[i for i in ids if i < end] for ids in written.tolist()]
@@ -363,7 +356,7 @@ def write_with_times(
         parts = split_at_times(ids, first_time, end)
         out.append(_segments(speech, own, at, parts, len(wave) / speech.sampling_rate))
     def in_full(some): return write_with_times(speech, some, max_new_tokens, 'full')
-    return _written_again(out, loops, waves, in_full)
+    return _written_again(out, watch, waves, in_full)
 
 def _segments(speech, ids, starts, parts, seconds) -> list[dict]:
     "Segments of one recording"

@@ -134,7 +134,8 @@ _PLAN = dict(
         type=int, help='bytes of optimizer states on the card, the others are paged; all if not given'),
     device=dict(choices=('cuda', 'cpu'), default='cuda', help='whose kernels'),
     dtype=dict(
-        choices=('float32', 'bfloat16', 'float16'), default='bfloat16', help='of what is not in 4 bits, and of activations'),
+        choices=('float32', 'bfloat16', 'float16'), default='bfloat16',
+        help='of what is not in 4 bits, and of activations'),
     disk=dict(type=float, default=1., help='GB a second that are read'),
     limits=dict(action='store_true', help='also the largest batch and the longest recording for cards of 8 to 80 GB'))
 _AUDIT = dict(

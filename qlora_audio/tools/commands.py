@@ -498,8 +498,9 @@ def run_audit(args):
 # %% ../../nbs/7_tools/43_commands.ipynb #18plan01
 def run_plan(args):
     "The command `plan`"
-    names = ('card', 'r', 'batch_size', 'seconds', 'window', 'pad_seconds', 'text', 'bits', 'optimizer', 'device_budget',
-             'device')
+    names = (
+        'card', 'r', 'batch_size', 'seconds', 'window', 'pad_seconds', 'text', 'bits', 'optimizer', 'device_budget',
+        'device')
     made = plan(
         args.model, double_quant=not args.no_double_quant, checkpointing=not args.no_checkpointing,
         dtype=getattr(torch, args.dtype), disk=args.disk * 1e9, **{k: getattr(args, k) for k in names})
