@@ -58,7 +58,7 @@ def opened(models, corpus, quantize=True):
     language = None if about['base'].endswith('.en') else about['language']
     return load_model(
         f"{models}/{about['base']}", NF4Config() if quantize else None, language=language, window='own',
-        dtype=torch.float32)
+        fallback=False, dtype=torch.float32)
 
 
 def shared_out(models, corpus, arm, speech, batches):
