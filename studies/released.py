@@ -2,6 +2,7 @@
 
     python studies/released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA                  # every arm and seed; goes on where it stopped
     python studies/released.py MODELS CORPORA --corpora speechocean762_child --only lora16 nf4 --seeds 0 1
+    python studies/released.py MODELS CORPORA --corpora fillets_cs --only lora16 nf4 --seeds 0 1 2 --untuned 1e-3
     python studies/released.py --table                                             # the tables from the runs so far
 
 Ground. Each corpus is a folder with a manifest.jsonl (path, text, speaker, split) and has its base:
@@ -15,6 +16,9 @@ All LoRA arms have r = 16 on every linear layer, so their parameters are equal.
 
 Learning rates. Every arm gets the same effort: each rate of `RATES` (a twentieth of it for full) once, half of the
 steps, seed 100, on a part of the training split; judged on the rest of it. The test split takes no part.
+
+`--untuned LR` is the shorter way for a corpus whose rates cannot be paid for: every arm at the one rate, in bfloat16
+arithmetic, `lora16` on the base in bfloat16. Such rows are apart.
 
 Evidence. A row keeps word errors of each utterance. Texts are compared without case and punctuation (Whisper's own
 normalizer for English). Intervals: 10,000 paired bootstrap draws of utterances and seeds, the same for both arms.
@@ -61,14 +65,14 @@ def split_rows(folder, corpus, kind):
     return [r for i, r in enumerate(rows) if i % 6], rows[::6]
 
 
-def quantization(arm):
+def quantization(arm, dtype):
     "What `load_model` is given"
     if arm == 'nf4':
         return NF4Config()
     if arm == 'peft+bnb':
         return transformers.BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32)
+            bnb_4bit_compute_dtype=dtype)
     return None
 
 
@@ -103,7 +107,7 @@ def word_counts(rows, texts, normalizer):
     return wrong, [len(r.split()) for r in references], rates
 
 
-def one(models, folder, corpus, kind, arm, seed, lr, steps, threads):
+def one(models, folder, corpus, kind, arm, seed, lr, steps, threads, dtype=torch.float32):
     "Train and test one arm; in a process of its own"
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(threads)
@@ -111,8 +115,8 @@ def one(models, folder, corpus, kind, arm, seed, lr, steps, threads):
     train, test = split_rows(folder, corpus, kind)
     language = None if about['base'].endswith('.en') else about['language']
     speech = load_model(
-        f"{models}/{about['base']}", quantization(arm), language=language, window='own', fallback=False,
-        dtype=torch.float32)
+        f"{models}/{about['base']}", quantization(arm, dtype), language=language, window='own',
+        fallback=False, dtype=dtype)
     base_bytes = sum(t.nbytes for t in [*speech.model.parameters(), *speech.model.buffers()])
     adapt(speech.model, arm, seed)
     trained = sum(p.numel() for p in speech.model.parameters() if p.requires_grad)
@@ -153,12 +157,34 @@ def study(file, models, folder, corpora, arms, seeds, threads):
                 run('run', arm, seed, rates[arm], about['steps'])
 
 
+def study_untuned(file, models, folder, corpora, arms, seeds, threads, lr):
+    "Every arm and seed in bfloat16 at one rate"
+    for corpus in corpora:
+        about = CORPORA[corpus]
+        for seed in seeds:
+            for arm in arms:
+                steps = about['steps']
+                key = dict(corpus=corpus, base=about['base'], kind='untuned', arm=arm, seed=seed, lr=lr, steps=steps)
+                given = models, folder, corpus, 'untuned', arm, seed, lr, steps, threads, torch.bfloat16
+                run_once(file, key, lambda: apart(one, *given))
+
+
 def table(rows):
-    "Markdown: each corpus, each arm"
+    "Markdown: each corpus, each arm; those at one rate after those at rates of their own"
+    tuned = [r for r in rows if r['kind'] != 'untuned']
+    untuned = [dict(r, kind='run') for r in rows if r['kind'] == 'untuned']
+    parts = [_corpora(tuned, '')]
+    if untuned:
+        parts.append(_corpora(untuned, ', bfloat16, one rate for all'))
+    return '\n'.join(parts)
+
+
+def _corpora(rows, how):
+    "Both tables of each corpus"
     out = []
     for corpus in dict.fromkeys(r['corpus'] for r in rows):
         mine = [r for r in rows if r['corpus'] == corpus]
-        out += [f"{corpus}, {mine[0]['base']}, {CORPORA[corpus]['steps']} steps of {BATCH}", '']
+        out += [f"{corpus}, {mine[0]['base']}, {CORPORA[corpus]['steps']} steps of {BATCH}{how}", '']
         out += ['| arm | WER before | WER after (seeds) | CER after | points above lora16 (95 %) | lr |', '|---' * 6 + '|']
         out += _lines(mine)
         out += ['', '| arm | trained | base | peak memory | training |', '|---' * 5 + '|']
@@ -206,5 +232,9 @@ if __name__ == '__main__':
     p.add_argument('--corpora', nargs='*', choices=list(CORPORA), default=list(CORPORA))
     p.add_argument('--only', nargs='*', choices=ARMS, default=ARMS, help='arms')
     p.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
+    p.add_argument('--untuned', type=float, metavar='LR', help='every arm in bfloat16 at this rate instead')
     a = parsed_folders(p, table)
-    study(a.results, a.models, a.folder, a.corpora, a.only, a.seeds, a.threads)
+    if a.untuned:
+        study_untuned(a.results, a.models, a.folder, a.corpora, a.only, a.seeds, a.threads, a.untuned)
+    else:
+        study(a.results, a.models, a.folder, a.corpora, a.only, a.seeds, a.threads)
