@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
-           'product_way', 'meta_as_cpu', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes', 'read_quant_state',
-           'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
+           'product_way', 'meta_as_cpu', 'apply_mask', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes',
+           'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
 import contextlib
@@ -257,17 +257,28 @@ def meta_as_cpu():
     finally: workspace.buffers, workspace.takes_meta = before
 
 # %% ../../nbs/1_bits/03_linear.ipynb #a854ec94
+_INTS = {2: torch.int16, 4: torch.int32, 8: torch.int64} # by bytes
+
+def apply_mask(
+    x:Tensor, # floats
+    mask:Tensor, # x's shape: bool, or integers with all bits set where a number stays and none where it goes
+) -> Tensor: # like x
+    "x with zeros where the mask says so; no autograd through a mask of bits"
+    if mask.dtype == torch.bool: return x * mask
+    bits = mask.to(_INTS[x.element_size()])
+    return (x.view(bits.dtype) & bits).view(x.dtype)
+
 def add_low_rank(
     y:Tensor, # (..., wide); changed in place
     low:Tensor, # (..., r), or (N, r) for the N vectors of y
     factor:Tensor, # (r, wide)
-    mask:Tensor|None=None, # (..., wide) bool: where it counts; everywhere if None
+    mask:Tensor|None=None, # (..., wide), as `apply_mask` takes it: where it counts; everywhere if None
     scaling:float=1.,
 ) -> Tensor: # y
     "y += scaling · mask ∘ (low @ factor), without a temporary where the dtypes allow"
     low = low.reshape(-1, low.shape[-1])
     factor = factor.to(low.dtype)
-    if mask is not None: return y.add_((low @ factor).view(y.shape) * mask, alpha=scaling)
+    if mask is not None: return y.add_(apply_mask((low @ factor).view(y.shape), mask), alpha=scaling)
     flat = y.view(-1, y.shape[-1])
     if low.dtype == y.dtype: flat.addmm_(low, factor, alpha=scaling)
     else: flat.add_(low @ factor, alpha=scaling)

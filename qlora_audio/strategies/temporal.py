@@ -20,7 +20,9 @@ from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
 from ..bits.linear import NF4Weight
-from ..adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear
+from qlora_audio.adapters.lora import (
+    adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for,
+)
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
 from ..models.audio_text import AudioTextModel
@@ -385,11 +387,6 @@ class TemporalGate(TemporalMemory):
         self.heard['decoder'] = position_cues(here, self.heard['fusion'], counts, mean)
         self.ready.pop('decoder', None)
 
-# %% ../../nbs/6_strategies/34_temporal.ipynb #e8302e4c
-def _dropped(x, dropout_mask):
-    "What dropout leaves of x, as rows (N, in_features)"
-    return (x if dropout_mask is None else x * dropout_mask).reshape(-1, x.shape[-1])
-
 # %% ../../nbs/6_strategies/34_temporal.ipynb #cf7efbc3
 class NF4TemporalLoRA(torch.autograd.Function):
     "x Ŵᵀ + bias + scaling · (gate ∘ ((mask ∘ x) Aᵀ)) Bᵀ"
@@ -400,26 +397,29 @@ class NF4TemporalLoRA(torch.autograd.Function):
         A:Tensor, # (r, in_features)
         B:Tensor, # (out_features, r)
         gate:Tensor, # (..., 1) or (..., r)
-        dropout_mask:Tensor|None, # (..., in_features) bool: what dropout leaves; all if None
+        mask, # what dropout leaves of x: a `SeededMask`, or (..., in_features) bool; all if None
         scaling:float, # divided by dropout's share of what is left
         nf4:NF4Weight, # Ŵ
     ) -> Tensor: # (..., out_features) in x's dtype
         a = cast_factor(A, x)
-        h = _dropped(x, dropout_mask).to(a.dtype) @ a.T                   # (N, r)
+        h = dropped_rows(x, mask_for(mask, x)).to(a.dtype) @ a.T          # (N, r)
         g = gate.reshape(len(h), -1).to(h.dtype)
-        ctx.save_for_backward(x, A, B, dropout_mask, h, g, *nf4.tensors)
+        stored = mask if isinstance(mask, Tensor) else None
+        ctx.save_for_backward(x, A, B, stored, h, g, *nf4.tensors)
+        ctx.seeded = None if stored is mask else mask
         ctx.nf4, ctx.scaling, ctx.gate_shape, ctx.gate_dtype = nf4, scaling, gate.shape, gate.dtype
         return nf4.matmul(x, bias, h * g, B, scaling)
 
     @staticmethod
     def backward(ctx, grad): # (..., out_features)
-        x, A, B, mask, h, g, *tensors = ctx.saved_tensors
+        x, A, B, stored, h, g, *tensors = ctx.saved_tensors
+        mask = mask_for(ctx.seeded or stored, x)
         a, grad_y = cast_factor(A, x), grad.reshape(-1, len(B)).to(h.dtype)
         grad_gated = (grad_y @ cast_factor(B, x)) * ctx.scaling                  # (N, r)
         grad_B = ((h * g).T @ grad_y).T.to(B.dtype) * ctx.scaling
         grad_gate, grad_h = grad_gated * h, grad_gated * g
         if g.shape[1] == 1: grad_gate = grad_gate.sum(1, keepdim=True)
-        grad_A = (grad_h.T @ _dropped(x, mask).to(a.dtype)).to(A.dtype)
+        grad_A = (grad_h.T @ dropped_rows(x, mask).to(a.dtype)).to(A.dtype)
         grad_x = grad_bias = None
         if ctx.needs_input_grad[0]: grad_x = ctx.nf4.with_tensors(tensors).matmul_back(grad, grad_h, a, mask)
         if ctx.needs_input_grad[1]: grad_bias = grad.reshape(-1, len(B)).sum(0)
@@ -455,11 +455,11 @@ def _closed_gate(layer):
 # %% ../../nbs/6_strategies/34_temporal.ipynb #6a413ee9
 def _fused_product(layer, x):
     "Base and adapter through `NF4TemporalLoRA`, in x's dtype"
-    base, p = layer.base_layer, layer.dropout.p if layer.training else 0.
-    mask = torch.empty(x.shape, dtype=torch.bool, device=x.device).bernoulli_(1 - p) if p else None
+    base = layer.base_layer
+    mask, kept = draw_mask(layer.dropout, x)
     bias = None if base.bias is None else base.bias.to(x.dtype)
     return NF4TemporalLoRA.apply(x, bias, layer.lora_A.weight, layer.lora_B.weight, layer.frame_gates(x), mask,
-                                 layer.scaling / (1 - p), base.nf4)
+                                 layer.scaling / kept, base.nf4)
 
 @torch.no_grad()
 def _constant_adapter(layer):
