@@ -41,7 +41,7 @@ def errors(model, rows):
 def fingerprint():
     "The built-in base in 4 bits, by its shape and by its numbers"
     base = load_base(quantize=NF4Config())
-    return f'{base_fingerprint(base)}-{quantized_fingerprint(base)}'
+    return f'{base_fingerprint(base, version=1)}-{quantized_fingerprint(base)}' # of the version that the rows have
 
 
 def machine(): return dict(date=datetime.date.today().isoformat(), machine=f'{platform.machine()}, {os.cpu_count()} cores', threads=torch.get_num_threads(), torch=torch.__version__)
