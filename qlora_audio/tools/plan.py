@@ -489,9 +489,9 @@ def _overhead(options:dict) -> int: # bytes
 def _fullest_of_step(
     source:Source,
     options:dict,
-    setup:Setup, # for ranks divided by `rank_unit`
+    setup:Setup, # its ranks divided by rank_unit
     rank_unit:int, # divisor of all ranks
-    sound_length:int, # of each recording, in the units of its `Listener`
+    sound_length:int, # of each recording, in the units of its Listener
     sizes:list, # of trained tensors, in float32 numbers
 ) -> tuple: # part → bytes, tokens
     "Bytes at the fullest moment, and audio tokens of one recording"
