@@ -165,21 +165,29 @@ def study(file, models, folder, corpora, arms, steps, rounds, threads):
 
 
 def table(rows):
-    "Markdown: corpus, arm, time, memory, errors"
-    head = 'corpus, base, steps | arm | minutes, all in all | times faster than theirs | peak memory | WER | rounds'
-    out = [f'| {head} |', '|---' * 7 + '|']
+    "Markdown: for each corpus the arms with their time, memory and errors"
+    out = []
     for key in dict.fromkeys((r['corpus'], r['base'], r['steps']) for r in rows):
         mine = [r for r in rows if (r['corpus'], r['base'], r['steps']) == key]
-        theirs_took = [r['seconds'] for r in mine if r['arm'] == 'theirs']
-        for arm in ARMS:
-            runs = [r for r in mine if r['arm'] == arm]
-            if runs:
-                took = mean(r['seconds'] for r in runs)
-                faster = f'{mean(theirs_took) / took:.1f}' if theirs_took else '-'
-                out.append(f"| {', '.join(map(str, key))} | {arm} | {took / 60:.1f} | {faster} | "
-                           f"{mean(r['peak'] for r in runs) / 1e9:.2f} GB | "
-                           f"{mean(r['wer_normalized'] for r in runs):.1%} | {len(runs)} |")
+        corpus, base, steps = key
+        out += [f'{corpus}, {base}, {steps} steps of {BATCH}', '']
+        out += ['| arm | minutes, all in all | times faster than theirs | peak memory | WER | rounds |', '|---' * 6 + '|']
+        out += _lines(mine) + ['']
     return '\n'.join(out)
+
+
+def _lines(rows):
+    theirs_took = [r['seconds'] for r in rows if r['arm'] == 'theirs']
+    lines = []
+    for arm in ARMS:
+        runs = [r for r in rows if r['arm'] == arm]
+        if runs:
+            took = mean(r['seconds'] for r in runs)
+            faster = f'{mean(theirs_took) / took:.1f}' if theirs_took else '-'
+            lines.append(
+                f"| {arm} | {took / 60:.1f} | {faster} | {mean(r['peak'] for r in runs) / 1e9:.2f} GB | "
+                f"{mean(r['wer_normalized'] for r in runs):.1%} | {len(runs)} |")
+    return lines
 
 
 if __name__ == '__main__':

@@ -200,13 +200,13 @@ def _quantization(
 
 def _with_peft(
     model:nn.Module, # of transformers
-    r:int, # rank
+    config:dict, # of peft.LoraConfig
 ) -> nn.Module: # peft's
     "Adapters of peft on every linear layer but the head"
     import peft # optional
     head = model.get_output_embeddings()
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
-    return peft.get_peft_model(model, peft.LoraConfig(r=r, lora_alpha=2 * r, target_modules=names))
+    return peft.get_peft_model(model, peft.LoraConfig(target_modules=names, **config))
 
 @contextlib.contextmanager
 def _faster_ways(model:nn.Module):
@@ -224,14 +224,16 @@ class Stepper:
         batches:int=4, # that take turns
         batch_size:int=8,
         r:int=16, # rank
+        lora_dropout:float=0., # on the adapters' input
         seed:int=0, # of the batches' order and of A
         **settings, # of load_model, such as language
     ):
         speech = load_model(base, _quantization(kind, dtype), dtype=dtype, window='own', **settings)
         torch.manual_seed(seed)
         own = kind in ('ours', 'lora')
-        if own: self.model = add_lora(speech.model, LoRAConfig(r=r, lora_alpha=2 * r, lora_dropout=0.)).train()
-        else: self.model = _with_peft(speech.model, r).train()
+        config = dict(r=r, lora_alpha=2 * r, lora_dropout=lora_dropout)
+        adapted = add_lora(speech.model, LoRAConfig(**config)) if own else _with_peft(speech.model, config)
+        self.model = adapted.train()
         self.ways = _faster_ways if own else contextlib.nullcontext
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=1e-4)
@@ -334,10 +336,12 @@ def run_step(args):
     for name in ('rounds', 'batch_size', 'r'):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')}: {getattr(args, name)} is too few; give 1 or more")
+    if not 0 <= args.lora_dropout < 1:
+        raise UserError(f'--lora-dropout: {args.lora_dropout} is not a probability below 1; use 0 to 0.5')
     if args.threads: torch.set_num_threads(args.threads)
     settings = dict(language=args.language) if args.language else {}
     found = bench_step(args.base, args.data, args.split, args.only, args.dtypes, args.rounds,
-                       batch_size=args.batch_size, r=args.r, **settings)
+                       batch_size=args.batch_size, r=args.r, lora_dropout=args.lora_dropout, **settings)
     print(f'torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads; '
-          f'{args.rounds} rounds in turn')
+          f'{args.rounds} rounds in turn; dropout {args.lora_dropout:g}')
     print(step_table(found))

@@ -248,6 +248,7 @@ COMMANDS['bench-step'] = (
         dtypes=dict(nargs='*', choices=('float32', 'bfloat16'), default=('float32', 'bfloat16'),
                     help='of what is not in 4 bits'),
         r=dict(type=int, default=16, help='rank'),
+        lora_dropout=dict(type=float, default=0., help="on the adapters' input"),
         batch_size=dict(type=int, default=8, help='recordings in a step'),
         rounds=dict(type=int, default=5, help='of all of them in turn'),
         threads=dict(type=int, help="CPU threads; torch's own number if not given")), {})
