@@ -698,6 +698,16 @@ def _resume_from(
         f'output_dir: no checkpoint in {home} is whole; choose another folder to start again')
     return path
 
+def _go_back(
+    trainer,
+    path:Path, # of the checkpoint that the run was told to go on from
+):
+    "Later checkpoints out of the way; call it in all processes"
+    wait = trainer.accelerator.wait_for_everyone
+    wait()
+    if trainer.args.should_save: trainer.writer.set_aside(path)
+    wait()
+
 # %% ../../nbs/5_training/31_trainer.ipynb #88e7a49b
 def _json(file:Path) -> dict:
     "The object in a file of a checkpoint"
@@ -734,6 +744,13 @@ def _is_finished(trainer, state:TrainerState) -> bool:
     if callback and callback.early_stopping_patience_counter >= callback.early_stopping_patience: return True
     if args.max_steps > 0: return state.global_step >= args.max_steps
     return state.global_step >= math.ceil(args.num_train_epochs * len(trainer.get_train_dataloader()))
+
+def _best_checkpoint(trainer) -> Path:
+    "In the folder of the run, or beside the checkpoint that it went on from"
+    name = f'checkpoint-{trainer.state.best_global_step}'
+    source = trainer.writer.source
+    if source is not None and not (trainer.writer.home/name).exists(): return source.parent/name
+    return trainer.writer.home/name
 
 def _finish_again(trainer, checkpoint:Path, state:TrainerState) -> TrainOutput:
     "The end of a run that had finished: its weights, and no step"
@@ -993,6 +1010,7 @@ class QLoRATrainer(MicrobatchTrainer):
             _restore_facts(self, path)
             state = TrainerState.load_from_json(str(path/'trainer_state.json'))
             if _is_finished(self, state): return _finish_again(self, path, state)
+            if resume_from_checkpoint is not True: _go_back(self, path)
         set_seed(self.args.seed)
         with _faster_ways(self.model, self.args):
             result = super().train(resume_from_checkpoint=None if path is None else str(path), **kwargs)
@@ -1014,4 +1032,4 @@ class QLoRATrainer(MicrobatchTrainer):
     def _load_rng_state(self, checkpoint): _readable(checkpoint, super()._load_rng_state)
     def _load_from_checkpoint(self, checkpoint, model=None):
         load_trainable(model or self.model, Path(checkpoint)/'weights.safetensors')
-    def _load_best_model(self): self._load_from_checkpoint(self.writer.home/f'checkpoint-{self.state.best_global_step}')
+    def _load_best_model(self): self._load_from_checkpoint(_best_checkpoint(self))
