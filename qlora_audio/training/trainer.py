@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['REPORTERS', 'NOT_DONE', 'GONE', 'RESUME', 'StepBatches', 'SetEpoch', 'SeededRows', 'SeededCollator', 'StreamBatches',
-           'train_loader', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss', 'run_microbatches',
-           'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments', 'in_autocast',
-           'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed', 'with_augment',
-           'MicrobatchTrainer', 'QLoRATrainer']
+           'train_loader', 'loss_over', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss',
+           'run_microbatches', 'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments',
+           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed',
+           'with_augment', 'MicrobatchTrainer', 'QLoRATrainer']
 
 # %% ../../nbs/5_training/31_trainer.ipynb #e5f6e2f6
 import contextlib
@@ -198,9 +198,21 @@ def train_loader(
     return loader, sampler
 
 # %% ../../nbs/5_training/31_trainer.ipynb #6fb660ae
-def count_targets(batch:dict) -> Tensor: # scalar
+def loss_over(
+    model:nn.Module, # wrapped or not
+) -> str: # 'labels', 'recordings', or 'sum' for no mean
+    "What the model's loss is a mean over"
+    model = unwrap(model)[0]
+    if not type(model).__name__.endswith('ForCTC'): return 'labels'
+    return 'sum' if model.config.ctc_loss_reduction == 'sum' else 'recordings'
+
+def count_targets(
+    batch:dict,
+    over:str='labels', # as loss_over says
+) -> Tensor: # scalar
     "How many labels there are to predict; a decoder's first has nothing before it, and transformers leaves it out"
     labels = batch['labels']
+    if over == 'recordings': return torch.tensor(len(labels))
     ids = batch.get('input_ids')
     decoder = ids is not None and ids.ndim > 1 and ids.shape == labels.shape
     return ((labels[:, 1:] if decoder else labels) != -100).sum()
@@ -247,14 +259,15 @@ class Microbatches:
 
 # %% ../../nbs/5_training/31_trainer.ipynb #ec1b8e24
 def weighted_loss(
-    outputs, # of the model, whose loss is a mean over its labels
+    outputs, # of the model
     inputs:dict, # one microbatch
-    total:Tensor|None=None, # labels of the step, over all processes; None for the plain mean
+    total:Tensor|None=None, # labels or recordings of the step, over all processes; None for the loss as it is
     world:int=1, # processes, over which gradients are averaged
+    over:str='labels', # what the model's loss is a mean over, as loss_over says
 ) -> Tensor: # scalar; NaN if it was not finite
-    "The model's mean loss, times its share of the labels"
+    "The model's mean loss, times its share of what the mean is over; a sum stays a sum"
     loss = outputs['loss'] if isinstance(outputs, dict) else outputs.loss
-    if total is not None: loss = loss * (count_targets(inputs) * world / total)
+    if total is not None: loss = loss * (world if over == 'sum' else count_targets(inputs, over) * world / total)
     return loss * torch.where(loss.detach().isfinite(), 1., torch.nan)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #6c683fdc
@@ -519,14 +532,15 @@ def in_autocast(
         for handle in handles: handle.remove()
 
 # %% ../../nbs/5_training/31_trainer.ipynb #8773e842
-def _mean_loss(trainer, rows:list) -> dict: # summed loss and labels of this process
+def _mean_loss(trainer, rows:list) -> dict: # summed loss, and what to divide it by, of this process
     size = trainer.args.per_device_eval_batch_size
+    over = loss_over(trainer.model)
     loss = 0.
     labels = 0
     for i in range(0, len(rows), size):
         batch = trainer._prepare_inputs(dict(trainer.plain(rows[i:i + size])))
-        n = int(count_targets(batch))
-        loss += float(trainer.compute_loss(trainer.model, batch)) * n
+        n = int(count_targets(batch, over))
+        loss += float(trainer.compute_loss(trainer.model, batch)) * (1 if over == 'sum' else n)
         labels += n
     return dict(loss=loss, labels=labels)
 
@@ -925,15 +939,16 @@ class MicrobatchTrainer(Trainer):
         return loader
 
     def get_batch_samples(self, epoch_iterator, num_batches:int, device) -> tuple: # batches, labels over all processes
-        "One step's batch, and the number of labels that its loss is a mean over"
+        "One step's batch, and the number of labels (or recordings) that its loss is a mean over"
         batches = list(itertools.islice(epoch_iterator, num_batches))
-        labels = torch.as_tensor(sum(map(count_targets, batches)), device=device)
-        return batches, self.accelerator.reduce(labels, 'sum')
+        over = loss_over(self.model)
+        total = torch.as_tensor(sum(count_targets(b, over) for b in batches), device=device)
+        return batches, self.accelerator.reduce(total, 'sum')
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        "The model's mean loss, times its share of the labels"
+        "The model's loss, as much of it as this microbatch is of the step"
         outputs = model(**inputs)
-        loss = weighted_loss(outputs, inputs, num_items_in_batch, self.args.world_size)
+        loss = weighted_loss(outputs, inputs, num_items_in_batch, self.args.world_size, loss_over(model))
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor: # scalar
@@ -976,7 +991,7 @@ def _faster_ways(model, args):
 class QLoRATrainer(MicrobatchTrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def __init__(self,
-        model:nn.Module, # model(**batch).loss is a mean over labels that are not -100; trains what requires_grad
+        model:nn.Module, # model(**batch).loss is a mean over labels that are not -100, or CTC; trains what requires_grad
         args:QLoRAArguments,
         train_dataset, # rows by index, in batches of similar length, such as a datasets.Dataset; or a stream of rows
         eval_dataset=None, # rows with audio and text; a stream must end
