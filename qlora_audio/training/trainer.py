@@ -187,8 +187,9 @@ def train_loader(
         collate = SeededCollator(collator, None, args.seed)
         return torch.utils.data.DataLoader(stream, batch_size=None, collate_fn=collate,
                                            pin_memory=args.dataloader_pin_memory), stream
+    order = args.seed if args.data_seed is None else args.data_seed
     batches = LengthBatchSampler(row_seconds(data), args.batch_size, max_seconds=args.max_seconds, window=args.window,
-                                 seed=args.seed, drop_last=args.dataloader_drop_last)
+                                 seed=order, drop_last=args.dataloader_drop_last)
     sampler = StepBatches(batches, args.process_index, args.world_size)
     loader = torch.utils.data.DataLoader(
         _RowKeys(len(data)), batch_sampler=sampler, collate_fn=SeededCollator(collator, data, args.seed),
@@ -407,7 +408,10 @@ def _check_arguments(args):
     for name in ('learning_rate', 'weight_decay', 'max_grad_norm'):
         value = getattr(args, name)
         if not 0 <= value <= 1e6: raise UserError(f'{name}: {value} is impossible; give a number from 0 on')
-    if not 0 <= args.seed < 1 << 32: raise UserError(f'seed: {args.seed} is impossible; give 0 to 2^32 - 1')
+    for name in ('seed', 'data_seed'):
+        value = getattr(args, name)
+        if value is not None and not 0 <= value < 1 << 32: raise UserError(
+            f'{name}: {value} is impossible; give 0 to 2^32 - 1')
     if args.max_seconds is not None and not args.max_seconds > 0: raise UserError(
         f'max_seconds: {args.max_seconds} leaves no sound; give more than 0, or leave it out')
     _refuse_ignored(args)
@@ -477,7 +481,7 @@ class QLoRAArguments(TrainingArguments):
     per_device_train_batch_size:int|None = None # examples of one forward pass
     gradient_accumulation_steps:int = 1 # such passes for one optimizer step: microbatches of one batch
     batch_size:int|None = None # examples of one optimizer step; the two above times the processes, or 16, if None
-    per_device_eval_batch_size:int|None = None # as in training if None
+    per_device_eval_batch_size:int|None = None # recordings of one loss, or heard at once; as in training if None
     max_seconds:float|None = None # of sound in a batch; None for no limit
     window:int = 8 # batches whose examples are sorted by length together
     patience:int|None = None # evaluations without a better one before the run stops
@@ -544,13 +548,24 @@ def _mean_loss(trainer, rows:list) -> dict: # summed loss, and what to divide it
         labels += n
     return dict(loss=loss, labels=labels)
 
+def _written(trainer, rows:list) -> list: # of texts
+    "Transcripts, `per_device_eval_batch_size` recordings at once"
+    size = trainer.args.per_device_eval_batch_size
+    takes = inspect.signature(trainer.transcribe).parameters
+    options = dict(batch_size=size) if 'batch_size' in takes else {}
+    texts = []
+    for i in range(0, len(rows), size):
+        part = rows[i:i + size]
+        own = dict(rows=part) if 'rows' in takes else {} # their questions
+        texts += transcribe_rows(trainer.transcribe, part, **options, **own)
+    return texts
+
 def _transcripts(trainer, rows:list) -> dict:
     "References and hypotheses, with the time it took"
     if trainer.args.prediction_loss_only: return {}
     if trainer.transcribe is None or not rows or 'text' not in rows[0]: return {}
     start = time.time()
-    own = dict(rows=rows) if 'rows' in inspect.signature(trainer.transcribe).parameters else {} # their questions
-    texts = transcribe_rows(trainer.transcribe, rows, **own)
+    texts = _written(trainer, rows)
     seconds = time.time() - start
     tokenizer = getattr(getattr(trainer.model, 'processor', None), 'tokenizer', None)
     tokens = sum(len(tokenizer(t).input_ids) if tokenizer else len(t.split()) for t in texts)
@@ -648,7 +663,7 @@ def _run_facts(trainer) -> dict: # the content of run.json
     a = trainer.args
     data = trainer.train_dataset
     if getattr(trainer, 'data_sum', None) is None: trainer.data_sum = data_sum(data)
-    same = dict(seed=a.seed, batch_size=a.batch_size, max_seconds=a.max_seconds, window=a.window,
+    same = dict(seed=a.seed, data_seed=a.data_seed, batch_size=a.batch_size, max_seconds=a.max_seconds, window=a.window,
                 examples=None if is_stream(data) else len(data), learning_rate=a.learning_rate,
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
                 lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
@@ -878,6 +893,11 @@ def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
 def _paged_adamw(args:QLoRAArguments) -> tuple|None: # class and arguments, for transformers
     "`PagedAdamW` where `optim_budget` asks for it"
     if args.optim_budget is None: return None
+    name = str(getattr(args.optim, 'value', args.optim))
+    if not name.startswith('adamw_torch'): raise UserError(
+        f'optim: {name}, but optim_budget pages the states of AdamW; leave one of the two out')
+    if args.optim_args: raise UserError(
+        'optim_args: optim_budget takes betas and epsilon from adam_beta1, adam_beta2 and adam_epsilon; leave it out')
     return PagedAdamW, dict(lr=args.learning_rate, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon,
                             page_bytes=args.optim_page_bytes, device_budget=args.optim_budget)
 
@@ -960,7 +980,10 @@ class MicrobatchTrainer(Trainer):
     def floating_point_ops(self, inputs) -> int: return 0 # transformers' estimate walks all parameters at every step
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix:str='eval') -> dict: # name → number
-        "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix"
+        "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix; of several datasets by name"
+        if isinstance(eval_dataset, dict):
+            parts = [self.evaluate(data, ignore_keys, f'{metric_key_prefix}_{k}') for k, data in eval_dataset.items()]
+            return dict(itertools.chain.from_iterable(p.items() for p in parts))
         metrics = evaluate_rows(self, self.eval_dataset if eval_dataset is None else keep_encoded(eval_dataset))
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in metrics.items()}
         self.log(metrics)
