@@ -128,7 +128,8 @@ def merged_layer(
     source, step = original() if original else None, rows_in_part(base)
     parts = weight_parts(base, step) if source is None else _original_parts(source, step, base.weight.device)
     merged = ((rows, add(w, rows)) for rows, w in parts)
-    if into == 'nf4': new = _four_bits(base, merged)
+    if into == 'nf4' and in_4bit(base): new = _four_bits(base, merged)
+    elif into == 'nf4': new = _ordinary(base, merged, dtype or base.weight.dtype)
     else: new = _ordinary(base, merged, dtype or (torch.float32 if source is None else source.dtype))
     del source, parts, merged
     squares = _squares(base, new, step, add) if adapted else [0.] * 3
@@ -174,6 +175,9 @@ def _check_merge(model, into, constant):
         raise UserError(f"into: {into!r} is not known; use '16bit', 'dequantized' or 'nf4'")
     layers = adapted_layers(model)
     if not layers: raise UserError('model: it has no adapters to merge')
+    if into == 'nf4' and not any(in_4bit(m.base_layer) for m in layers.values()):
+        raise UserError("into: 'nf4' is for a base in 4 bits, and no layer with an adapter is in 4 bits here; "
+                        "merge with 'dequantized', and quantize the result when it is loaded (--bits 4)")
     moving = [n for n, m in layers.items() if m.input_dependent]
     if moving and not constant:
         raise UserError(f'model: the adapters of {", ".join(moving)} change with the input, and a weight cannot; '
@@ -223,7 +227,7 @@ def _ratio(a, b): return math.sqrt(a / b) if b else 0.
 def merge_adapter(
     model:nn.Module, # with adapters; changed in place
     into:str='dequantized', # '16bit', 'dequantized' or 'nf4'
-    dtype:torch.dtype|None=None, # of the merged weights; float32, or with '16bit' that of the original ones
+    dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; float32, or with '16bit' as the original
     batches:list|None=None, # inputs on which outputs are compared: tensors, or dictionaries of arguments
     evaluate=None, # model → number, such as a word error rate; called before and after
     base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, or its folder
