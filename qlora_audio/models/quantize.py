@@ -277,7 +277,7 @@ def as_stored(
     left = {id(p) for p in adapter_parameters(model).values()}
     held, configs = {}, [(c, c.dtype) for c in _configs(model)]
     for m in model.modules():
-        if getattr(m, '_stored_dtype', dtype) == torch.float32: continue # in float32 all along
+        if getattr(m, '_stored_dtype', None) == torch.float32: continue # in float32 all along
         held |= {id(t): (t, t.data) for t in _stored_tensors(m) if id(t) not in left}
     try:
         for t, data in held.values(): t.data = data.to(dtype)
