@@ -230,7 +230,7 @@ def merge_adapter(
     dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; float32, or with '16bit' as the original
     batches:list|None=None, # inputs on which outputs are compared: tensors, or dictionaries of arguments
     evaluate=None, # model → number, such as a word error rate; called before and after
-    base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, or its folder
+    base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, its folder or name on the Hub
     constant:bool=False, # merge the nearest constant adapter where one depends on the input
     reversible:bool=False, # keep the old layers for unmerge_adapter
 ) -> nn.Module: # the same model, ordinary layers in it; model.merge_report says what it cost

@@ -382,17 +382,20 @@ def hub_problem(e:Exception) -> str:
     if status is not None: return f'the Hub answers {status}; try it again later'
     return 'the Hub cannot be reached, and the cache has none; look at the network'
 
+def _here(name, files:list, argument:str) -> Path:
+    "A folder as it is; of a name on the Hub such files, in the cache"
+    on_hub = None if Path(name).exists() else HUB_NAME.fullmatch(str(name))
+    if on_hub is None: return Path(name)
+    try: return Path(snapshot_download(on_hub[1], revision=on_hub[2], allow_patterns=files))
+    except (HfHubHTTPError, OSError) as e:
+        cause = e.__cause__ if isinstance(e, LocalEntryNotFoundError) and e.__cause__ else e
+        raise UserError(f'{argument}: {shown(name)} is no folder here, and on the Hub: {hub_problem(cause)}') from None
+
 def adapter_folder(
     name:str|Path, # a folder, or user/name[@revision] on the Hub
 ) -> Path:
     "Where an adapter lies; one on the Hub is downloaded into the cache first"
-    on_hub = None if Path(name).exists() else HUB_NAME.fullmatch(str(name))
-    if on_hub is None: return Path(name)
-    files = [CONFIG, TENSORS, SETTINGS, MORE, 'README.md']
-    try: return Path(snapshot_download(on_hub[1], revision=on_hub[2], allow_patterns=files))
-    except (HfHubHTTPError, OSError) as e:
-        cause = e.__cause__ if isinstance(e, LocalEntryNotFoundError) and e.__cause__ else e
-        raise UserError(f'adapter: {shown(name)} is no folder here, and on the Hub: {hub_problem(cause)}') from None
+    return _here(name, [CONFIG, TENSORS, SETTINGS, MORE, 'README.md'], 'adapter')
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #cd138c23
 FLOATS = torch.float64, torch.float32, torch.bfloat16, torch.float16 # types that the numbers of an adapter may have
@@ -507,8 +510,8 @@ def state_dict_mismatches(
     tensors:dict, # from the file
 ) -> list: # one line for each tensor that is missing, left over, or of another shape
     "Where a file and a model differ"
-    own, parameters = adapter_tensors(model), dict(model.named_parameters())
-    def same_as_base(k): # peft saves the weight of an embedding that has an adapter, too
+    own, parameters = adapter_tensors(model), dict(model.named_parameters(remove_duplicate=False))
+    def same_as_base(k): # peft saves the weight of an embedding or a head that has an adapter, too
         p = parameters.get(k.removeprefix(PREFIX))
         return p is not None and p.shape == tensors[k].shape and torch.equal(p.detach().cpu(), tensors[k].to(p.dtype))
     missing = [f'{k}: missing' for k in own if k not in tensors]
@@ -516,6 +519,18 @@ def state_dict_mismatches(
     other = [k for k, p in own.items() if k in tensors and tensors[k].shape != p.shape]
     shapes = [f'{k}: shape {tuple(tensors[k].shape)}, but this model needs {tuple(own[k].shape)}' for k in other]
     return [*_first_of(missing), *_first_of(left_over), *_first_of(shapes)]
+
+def _untied(
+    model:nn.Module, # with the adapter's layers
+    asked:list, # modules_to_save of the file
+    tensors:dict, # from the file
+) -> list: # one line, or none
+    "Where a file holds a copy of a weight that this model holds once, trained alone"
+    tied = [m for m in model.lora_config.modules_to_save if m not in asked]
+    alone = [m for m in tied if not any(k.startswith(f'{PREFIX}{m}.') for k in tensors)]
+    if not alone: return []
+    return [f'modules_to_save: peft unties {", ".join(asked)} from {", ".join(alone)}, which share a weight in this model, '
+            'and trains a copy; merge the adapter in peft (merge_and_unload), and give what comes out as the base']
 
 def _other_codes(model, metadata):
     "Whether the base has other 4-bit codes than the one the adapter was trained on"
@@ -543,9 +558,12 @@ def _weights_of_model(base):
         return base_weight(getattr(modules[name], 'base_layer', modules[name])).to(modules[name].weight.dtype)
     return read
 
-def _weights_of_folder(folder):
+_WEIGHTS = ['model.safetensors', 'model.safetensors.index.json', 'model-*-of-*.safetensors'] # as transformers names them
+
+def _weights_of_folder(base, argument):
+    folder = _here(base, _WEIGHTS, argument)
     files = {k: f for f in sorted(Path(folder).glob('*.safetensors')) for k in safe_open(f, 'pt').keys()}
-    if not files: raise UserError(f'{folder}: no *.safetensors in this folder; give the folder of the 16-bit base')
+    if not files: raise UserError(f'{argument}: {shown(base)} has no *.safetensors; give the 16-bit base')
     def read(name):
         key = f'{name}.weight'
         found = [k for k in files if k == key]
@@ -556,10 +574,11 @@ def _weights_of_folder(folder):
     return read
 
 def original_weights(
-    base:nn.Module|str|Path, # the base before it was quantized: a model, or a folder with safetensors
+    base:nn.Module|str|Path, # before it was quantized: a model, a folder with safetensors, or user/name[@revision]
+    argument:str='base', # what it is called in an error
 ): # function: name of a layer → its weight, (out_features, in_features), or None
     "Read the weights of a 16-bit base one at a time"
-    return _weights_of_model(base) if isinstance(base, nn.Module) else _weights_of_folder(base)
+    return _weights_of_model(base) if isinstance(base, nn.Module) else _weights_of_folder(base, argument)
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #ad816db3
 def in_4bit(layer:nn.Module) -> bool:
@@ -623,7 +642,7 @@ def _load_start(model, settings, taken, original, metadata):
         if not any(in_4bit(m.base_layer) for m in adapters.values()): return ''
         return (f'{how} had changed the base under this adapter; over a fresh 4-bit base it is only about right: '
                 'give original=, the base in 16 bits or its folder, and it is exact')
-    read = original_weights(original)
+    read = original_weights(original, 'original')
     for n, (r, alpha) in layers.items():
         layer, pair = adapters[n], None
         if f'{n}.A' in taken: pair = tuple(taken[f'{n}.{half}'].to(layer.device) for half in 'AB')
@@ -698,7 +717,7 @@ def load_adapter(
     model:nn.Module, # the base, quantized or not, without adapters; changed in place
     folder:str|Path, # from save_adapter or from peft; or user/name[@revision] on the Hub
     strict:bool=False, # refuse an adapter of another base; else warn
-    original:nn.Module|str|Path|None=None, # for PiSSA, LoftQ: the base before it was quantized, or its folder
+    original:nn.Module|str|Path|None=None, # for PiSSA, LoftQ: the base before it was quantized, its folder or name
 ) -> nn.Module: # the same model with the adapter in it, in evaluation mode
     "Put a saved adapter on its base; one error that lists all that does not fit, and then nothing is changed"
     folder, given, model = adapter_folder(folder), model, unwrap(model)[0]
@@ -713,7 +732,8 @@ def load_adapter(
         refused = [other] if strict and other else []
         try: add_lora(model, replace(config, variant=extras[VARIANT][0]['name']) if VARIANT in extras else config)
         except ValueError as e: raise UserError('\n'.join(f'{folder}: {p}' for p in [e, *refused])) from None
-        if problems := refused + state_dict_mismatches(model, tensors):
+        untied = _untied(model, config.modules_to_save, tensors)
+        if problems := refused + (untied or state_dict_mismatches(model, tensors)):
             raise UserError('\n'.join(f'{folder}: {p}' for p in problems))
         _load_extras(model, extras)
         _copy_in(adapter_tensors(model), tensors)
