@@ -7,7 +7,7 @@ __all__ = ['MergeReport', 'rows_in_part', 'weight_parts', 'merged_layer', 'unmer
            'Adapters']
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #ec4e1e3e
-import hashlib, math, re
+import hashlib, math, re, warnings
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,8 @@ from ..bits.linear import NF4Linear
 from ..bits.nf4 import dequantize_nf4, quantize_nf4
 from .lora import adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer
 from .modalities import unwrap
-from .saving import in_4bit, load_adapter, original_weight, original_weights, read_adapter
+from .saving import (
+    extras_in, in_4bit, load_adapter, original_weight, original_weights, put_extras, read_adapter)
 from .targets import add_lora, LoRAConfig
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #ab2483c6
@@ -263,15 +264,24 @@ class AdapterSet:
     layers:dict # name → layer with its adapter, or module trained in full
     own_modules:dict=field(default_factory=dict) # name → the base's own, of a module trained in full
     biases:list=field(default_factory=list) # (layer of the base, its own bias, the trained copy)
+    extras:dict=field(default_factory=dict) # name → what it brought beside its layers; in use, what the base has there
+
+    def swap_extras(self, model:nn.Module):
+        "What the adapter brought, and what the base has, change places"
+        there = {name: v for name, v in extras_in(model).items() if name in self.extras}
+        put_extras(model, self.extras)
+        self.extras = there
 
     def put_in(self, model:nn.Module):
         "Put these layers around the base"
+        self.swap_extras(model)
         for name, layer in self.layers.items(): model.set_submodule(name, layer.train(model.training))
         for layer, _, trained in self.biases: layer.bias = trained
         model.lora_config = self.config
 
     def take_out(self, model:nn.Module):
         "Leave the base alone in the model"
+        self.swap_extras(model)
         for name, layer in self.layers.items():
             model.set_submodule(name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
         for layer, own, _ in self.biases: layer.bias = own
@@ -291,6 +301,7 @@ def _new_set(model, source, strict):
     modules = dict(model.named_modules())
     own = {m: modules[m] for m in config.modules_to_save if m in modules}
     biases = _own_biases(model, config)
+    before = extras_in(model)
     try:
         for layer, _, copied in biases: layer.bias = copied
         for n, m in own.items(): model.set_submodule(n, deepcopy(m))
@@ -301,7 +312,9 @@ def _new_set(model, source, strict):
         for n, m in own.items(): model.set_submodule(n, m)
         raise
     layers = adapted_layers(model) | {n: model.get_submodule(n) for n in own}
-    return AdapterSet(model.lora_config, layers, own, biases)
+    now = extras_in(model)
+    extras = {name: v for name, v in before.items() if now[name] is not v}
+    return AdapterSet(model.lora_config, layers, own, biases, extras)
 
 def _check_free(adapters, name):
     if name in adapters.sets: raise UserError(f'{name!r}: there is an adapter of this name; remove it first')
@@ -341,6 +354,16 @@ def _sum(parts):
     new.lora_B.weight.copy_(torch.cat([w * layer.scaling * layer.lora_B.weight for w, layer in parts], 1))
     return new
 
+def _common_extras(adapters, name, names):
+    "What the adapters, none of them in use, have brought alike; a warning for what they have not"
+    brought = [adapters.sets[n].extras for n in names]
+    common = {}
+    for kind in dict.fromkeys(k for extras in brought for k in extras):
+        first, *others = (extras.get(kind) for extras in brought)
+        if all(v == first for v in others): common[kind] = first
+        else: warnings.warn(f'{name!r}: {kind!r} is not the same in {", ".join(names)}; that of the base holds', stacklevel=4)
+    return common
+
 @torch.no_grad()
 def _weighted(adapters, name, weights):
     "`Adapters.weighted`"
@@ -355,7 +378,8 @@ def _weighted(adapters, name, weights):
     ranks = {n: layer.r for n, layer in total.items()}
     r = max(ranks.values())
     config = LoRAConfig(r, r, 0., target_modules=list(total), rank_pattern={re.escape(n): k for n, k in ranks.items()})
-    adapters.sets[name] = AdapterSet(config, total)
+    adapters.use(None)
+    adapters.sets[name] = AdapterSet(config, total, extras=_common_extras(adapters, name, weights))
     return adapters.use(name)
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #9e448b58

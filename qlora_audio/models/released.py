@@ -86,7 +86,15 @@ def _settings_from(saved:dict) -> SpeechSettings:
 def _load_settings(model, settings, tensors):
     model.speech_settings = _settings_from(settings)
 
-register_extra('speech', _save_settings, _load_settings)
+def _get_settings(model) -> SpeechSettings|None:
+    return getattr(model, 'speech_settings', None)
+
+def _put_settings(model, settings:SpeechSettings|None):
+    vars(model).pop('speech_settings', None)
+    if settings is not None:
+        model.speech_settings = settings
+
+register_extra('speech', _save_settings, _load_settings, _get_settings, _put_settings)
 
 def adapter_settings(
     adapter:str|Path, # folder, or user/name[@revision] on the Hub
