@@ -18,7 +18,8 @@ from ..errors import UserError
 from ..bits.double_quant import AbsmaxState, dequantize_absmax, quantize_absmax
 from ..bits.linear import NF4Linear
 from ..bits.nf4 import dequantize_nf4, quantize_nf4
-from .lora import adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer
+from .lora import (
+    adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer, replace_module)
 from .modalities import unwrap
 from .saving import (
     extras_in, in_4bit, load_adapter, original_weight, original_weights, put_extras, read_adapter)
@@ -202,7 +203,7 @@ def unmerge_adapter(
         raise UserError('model: it was not merged with reversible=True, and its old weights are gone; '
                         'load the base and the adapter again')
     before, mark = vars(model).pop('before_merge'), getattr(model, 'config', model)
-    for name, layer in before['layers'].items(): model.set_submodule(name, layer.train(model.training))
+    for name, layer in before['layers'].items(): replace_module(model, name, layer.train(model.training))
     vars(mark).pop('merged_adapters', None)
     vars(mark).update(before['mark'])
     vars(model).pop('merge_report', None)
@@ -219,7 +220,7 @@ def _merge_one(model, name, into, dtype, read, digest):
     base = getattr(layer, 'base_layer', layer)
     original = partial(original_weight, read, name, base) if read and in_4bit(base) else None
     new, *squares = merged_layer(layer, into, dtype, original)
-    model.set_submodule(name, new)
+    replace_module(model, name, new)
     return squares
 
 def _ratio(a, b): return math.sqrt(a / b) if b else 0.
@@ -275,7 +276,7 @@ class AdapterSet:
     def put_in(self, model:nn.Module):
         "Put these layers around the base"
         self.swap_extras(model)
-        for name, layer in self.layers.items(): model.set_submodule(name, layer.train(model.training))
+        for name, layer in self.layers.items(): replace_module(model, name, layer.train(model.training))
         for layer, _, trained in self.biases: layer.bias = trained
         model.lora_config = self.config
 
@@ -283,7 +284,7 @@ class AdapterSet:
         "Leave the base alone in the model"
         self.swap_extras(model)
         for name, layer in self.layers.items():
-            model.set_submodule(name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
+            replace_module(model, name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
         for layer, own, _ in self.biases: layer.bias = own
         vars(model).pop('lora_config', None)
 
@@ -304,12 +305,12 @@ def _new_set(model, source, strict):
     before = extras_in(model)
     try:
         for layer, _, copied in biases: layer.bias = copied
-        for n, m in own.items(): model.set_submodule(n, deepcopy(m))
+        for n, m in own.items(): replace_module(model, n, deepcopy(m))
         if new: add_lora(model, config)
         else: load_adapter(model, source, strict)
     except BaseException:
         for layer, bias, _ in biases: layer.bias = bias
-        for n, m in own.items(): model.set_submodule(n, m)
+        for n, m in own.items(): replace_module(model, n, m)
         raise
     layers = adapted_layers(model) | {n: model.get_submodule(n) for n in own}
     now = extras_in(model)

@@ -29,7 +29,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import rename_source_key, WeightRenaming
 from ..errors import UserError
 from ..bits.linear import NF4Linear
-from .lora import adapted_layers, adapter_parameters, base_weight, LoRALinear
+from .lora import adapted_layers, adapter_parameters, base_weight, LoRALinear, replace_module
 from .modalities import unwrap
 from .targets import add_lora, LoRAConfig
 from .variants import like_base, Replaced, VARIANTS
@@ -669,7 +669,7 @@ def _load_start(model, settings, taken, original, metadata):
         layer, pair = adapters[n], None
         if f'{n}.A' in taken: pair = tuple(taken[f'{n}.{half}'].to(layer.device) for half in 'AB')
         weight = original_weight(read, n, layer.base_layer, 'original')
-        model.set_submodule(n, _as_trained(layer, how, r, alpha, pair, weight))
+        replace_module(model, n, _as_trained(layer, how, r, alpha, pair, weight))
     model.lora_config = _halved(model.lora_config, how)
     return ('the base made again from original= has other 4-bit codes than the one the adapter was trained on; '
             'give the same weights, and quantize them with the same settings') if _other_codes(model, metadata) else ''

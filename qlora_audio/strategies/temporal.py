@@ -20,7 +20,7 @@ from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
 from ..bits.linear import NF4Weight
-from ..adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear
+from ..adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear, replace_module
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
 from ..models.audio_text import AudioTextModel
@@ -634,10 +634,10 @@ def make_temporal(
         old = layers[name]
         new[name] = kind(old.base_layer, gate, place, old.r, old.lora_alpha, old.dropout.p, old.use_rslora, name)
     for i, (name, layer) in enumerate(new.items()):
-        old, (parent, _, child) = layers[name], name.rpartition('.')
+        old = layers[name]
         layer.lora_A, layer.lora_B = old.lora_A, old.lora_B
         if i == 0: layer.lora_hears = gate.to(layer.device) # a part of one layer only
-        setattr(model.get_submodule(parent), child, layer.train(old.training))
+        replace_module(model, name, layer.train(old.training))
     _let_gates_listen(model)
     return model
 
