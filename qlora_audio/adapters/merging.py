@@ -361,8 +361,11 @@ def _common_extras(adapters, name, names):
     common = {}
     for kind in dict.fromkeys(k for extras in brought for k in extras):
         first, *others = (extras.get(kind) for extras in brought)
-        if all(v == first for v in others): common[kind] = first
-        else: warnings.warn(f'{name!r}: {kind!r} is not the same in {", ".join(names)}; that of the base holds', stacklevel=4)
+        if all(v == first for v in others):
+            common[kind] = first
+            continue
+        who = ', '.join(names)
+        warnings.warn(f'{name!r}: {kind!r} is not the same in {who}; that of the base holds', stacklevel=4)
     return common
 
 @torch.no_grad()

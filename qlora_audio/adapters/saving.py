@@ -551,7 +551,7 @@ def _untied(
     tied = [m for m in model.lora_config.modules_to_save if m not in asked]
     alone = [m for m in tied if not any(k.startswith(f'{PREFIX}{m}.') for k in tensors)]
     if not alone: return []
-    return [f'modules_to_save: peft unties {", ".join(asked)} from {", ".join(alone)}, which share a weight in this model, '
+    return [f'modules_to_save: peft unties {", ".join(asked)} from {", ".join(alone)}, which share a weight here, '
             'and trains a copy; merge the adapter in peft (merge_and_unload), and give what comes out as the base']
 
 def _other_codes(model, metadata):
@@ -580,7 +580,7 @@ def _weights_of_model(base):
         return base_weight(getattr(modules[name], 'base_layer', modules[name])).to(modules[name].weight.dtype)
     return read
 
-_WEIGHTS = ['model.safetensors', 'model.safetensors.index.json', 'model-*-of-*.safetensors'] # as transformers names them
+_WEIGHTS = ['model.safetensors', 'model.safetensors.index.json', 'model-*-of-*.safetensors'] # transformers' names
 
 def _weights_of_folder(base, argument):
     folder = _here(base, _WEIGHTS, argument)

@@ -132,7 +132,7 @@ def check_all_in_weights(
     "`UserError` for what the adapter brought that is neither weight nor setting"
     for name, (save, _) in EXTRAS.items():
         if name != 'speech' and save(model) is not None:
-            raise UserError(f'adapter: it brings {name!r}, which stays beside the weights, so that a merged model would '
+            raise UserError(f'adapter: it brings {name!r}, which stays beside the weights, and a merged model would '
                             'lack it; use the adapter as it is (--adapter), or train one without')
 
 # %% ../../nbs/4_models/23_released.ipynb #40b4e743

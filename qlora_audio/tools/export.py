@@ -70,9 +70,11 @@ def _check_portable(speech:SpeechModel, to:str, full_window:bool):
 
 _WITH_REQUEST = dict( # setting → where transformers takes it
     language='generate(…, language=…)', task='generate(…, task=…)',
-    prompt='generate(…, prompt_ids=processor.get_prompt_ids(…))', question='the conversation', system='the conversation')
+    prompt='generate(…, prompt_ids=processor.get_prompt_ids(…))',
+    question='the conversation', system='the conversation')
 _TO_FASTER_WHISPER = dict( # setting → where faster-whisper takes it
-    language='transcribe(…, language=…)', task='transcribe(…, task=…)', prompt='transcribe(…, initial_prompt=…)')
+    language='transcribe(…, language=…)', task='transcribe(…, task=…)',
+    prompt='transcribe(…, initial_prompt=…)')
 
 def _warn_lost(speech:SpeechModel, to:str):
     "One warning with the settings that the files have no place for"

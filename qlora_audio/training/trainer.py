@@ -980,7 +980,7 @@ class MicrobatchTrainer(Trainer):
     def floating_point_ops(self, inputs) -> int: return 0 # transformers' estimate walks all parameters at every step
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix:str='eval') -> dict: # name → number
-        "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix; of several datasets by name"
+        "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix; datasets may have names"
         if isinstance(eval_dataset, dict):
             parts = [self.evaluate(data, ignore_keys, f'{metric_key_prefix}_{k}') for k, data in eval_dataset.items()]
             return dict(itertools.chain.from_iterable(p.items() for p in parts))
@@ -1014,7 +1014,7 @@ def _faster_ways(model, args):
 class QLoRATrainer(MicrobatchTrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def __init__(self,
-        model:nn.Module, # model(**batch).loss is a mean over labels that are not -100, or CTC; trains what requires_grad
+        model:nn.Module, # model(**batch).loss is a mean over labels other than -100, or CTC; trains what requires_grad
         args:QLoRAArguments,
         train_dataset, # rows by index, in batches of similar length, such as a datasets.Dataset; or a stream of rows
         eval_dataset=None, # rows with audio and text; a stream must end
