@@ -894,7 +894,7 @@ def _paged_adamw(args:QLoRAArguments) -> tuple|None: # class and arguments, for 
     "`PagedAdamW` where `optim_budget` asks for it"
     if args.optim_budget is None: return None
     name = str(getattr(args.optim, 'value', args.optim))
-    if not name.startswith('adamw_torch'): raise UserError(
+    if name not in ('adamw_torch', 'adamw_torch_fused'): raise UserError(
         f'optim: {name}, but optim_budget pages the states of AdamW; leave one of the two out')
     if args.optim_args: raise UserError(
         'optim_args: optim_budget takes betas and epsilon from adam_beta1, adam_beta2 and adam_epsilon; leave it out')
