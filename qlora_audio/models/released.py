@@ -160,7 +160,8 @@ def load_model(
     given = dict(language=language, task=task, prompt=prompt, question=question, system=system, window=window)
     given |= dict(pad_seconds=pad_seconds, fallback=fallback, labels=labels, letters=letters)
     own = adapter_settings(adapter, config['model_type']) if adapter else None
-    noted = dict(config.get(NOTED) or {}) # of an adapter that was merged
+    noted = config.get(NOTED) # of an adapter that was merged
+    noted = noted if isinstance(noted, dict) else {}
     settings = _settings_from(noted | (own or {}) | {k: v for k, v in given.items() if v is not None})
     family = _family(config, settings)
     device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
