@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DROPOUT_LEVELS', 'LARGEST_ALPHA', 'layer_shape', 'base_weight', 'ordinary_layer', 'SeededMask', 'SeededDropout',
-           'check_sizes', 'LoRALayer', 'adapted_layers', 'adapter_parameters', 'cast_factor', 'draw_mask', 'mask_for',
-           'dropped_rows', 'NF4LoRA', 'LoRALinear']
+           'check_sizes', 'LoRALayer', 'adapted_layers', 'adapter_parameters', 'replace_module', 'cast_factor',
+           'draw_mask', 'mask_for', 'dropped_rows', 'NF4LoRA', 'LoRALinear']
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #18c9fb82
 import math
@@ -174,6 +174,18 @@ def adapter_parameters(
             seen.add(id(p))
             found[f'{name}.{n}' if name else n] = p
     return found
+
+# %% ../../nbs/2_adapters/04_lora.ipynb #a11as002
+def replace_module(
+    model:nn.Module, # changed in place
+    name:str, # of a submodule, with dots
+    new:nn.Module,
+):
+    "Put `new` in the place of a submodule, under every name that this has"
+    old = model.get_submodule(name)
+    for parent in list(model.modules()): # first all: `new` may hold `old`
+        for child, module in list(parent._modules.items()):
+            if module is old: setattr(parent, child, new)
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #fff8aee0
 def cast_factor(

@@ -7,7 +7,7 @@ __all__ = ['MergeReport', 'rows_in_part', 'weight_parts', 'merged_layer', 'unmer
            'Adapters']
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #ec4e1e3e
-import hashlib, math, re
+import hashlib, math, re, warnings
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +18,11 @@ from ..errors import UserError
 from ..bits.double_quant import AbsmaxState, dequantize_absmax, quantize_absmax
 from ..bits.linear import NF4Linear
 from ..bits.nf4 import dequantize_nf4, quantize_nf4
-from .lora import adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer
+from .lora import (
+    adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer, replace_module)
 from .modalities import unwrap
-from .saving import in_4bit, load_adapter, original_weight, original_weights, read_adapter
+from .saving import (
+    extras_in, in_4bit, load_adapter, original_weight, original_weights, put_extras, read_adapter)
 from .targets import add_lora, LoRAConfig
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #ab2483c6
@@ -128,7 +130,8 @@ def merged_layer(
     source, step = original() if original else None, rows_in_part(base)
     parts = weight_parts(base, step) if source is None else _original_parts(source, step, base.weight.device)
     merged = ((rows, add(w, rows)) for rows, w in parts)
-    if into == 'nf4': new = _four_bits(base, merged)
+    if into == 'nf4' and in_4bit(base): new = _four_bits(base, merged)
+    elif into == 'nf4': new = _ordinary(base, merged, dtype or base.weight.dtype)
     else: new = _ordinary(base, merged, dtype or (torch.float32 if source is None else source.dtype))
     del source, parts, merged
     squares = _squares(base, new, step, add) if adapted else [0.] * 3
@@ -174,6 +177,9 @@ def _check_merge(model, into, constant):
         raise UserError(f"into: {into!r} is not known; use '16bit', 'dequantized' or 'nf4'")
     layers = adapted_layers(model)
     if not layers: raise UserError('model: it has no adapters to merge')
+    if into == 'nf4' and not any(in_4bit(m.base_layer) for m in layers.values()):
+        raise UserError("into: 'nf4' is for a base in 4 bits, and no layer with an adapter is in 4 bits here; "
+                        "merge with 'dequantized', and quantize the result when it is loaded (--bits 4)")
     moving = [n for n, m in layers.items() if m.input_dependent]
     if moving and not constant:
         raise UserError(f'model: the adapters of {", ".join(moving)} change with the input, and a weight cannot; '
@@ -197,7 +203,7 @@ def unmerge_adapter(
         raise UserError('model: it was not merged with reversible=True, and its old weights are gone; '
                         'load the base and the adapter again')
     before, mark = vars(model).pop('before_merge'), getattr(model, 'config', model)
-    for name, layer in before['layers'].items(): model.set_submodule(name, layer.train(model.training))
+    for name, layer in before['layers'].items(): replace_module(model, name, layer.train(model.training))
     vars(mark).pop('merged_adapters', None)
     vars(mark).update(before['mark'])
     vars(model).pop('merge_report', None)
@@ -214,7 +220,7 @@ def _merge_one(model, name, into, dtype, read, digest):
     base = getattr(layer, 'base_layer', layer)
     original = partial(original_weight, read, name, base) if read and in_4bit(base) else None
     new, *squares = merged_layer(layer, into, dtype, original)
-    model.set_submodule(name, new)
+    replace_module(model, name, new)
     return squares
 
 def _ratio(a, b): return math.sqrt(a / b) if b else 0.
@@ -223,10 +229,10 @@ def _ratio(a, b): return math.sqrt(a / b) if b else 0.
 def merge_adapter(
     model:nn.Module, # with adapters; changed in place
     into:str='dequantized', # '16bit', 'dequantized' or 'nf4'
-    dtype:torch.dtype|None=None, # of the merged weights; float32, or with '16bit' that of the original ones
+    dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; float32, or with '16bit' as the original
     batches:list|None=None, # inputs on which outputs are compared: tensors, or dictionaries of arguments
     evaluate=None, # model → number, such as a word error rate; called before and after
-    base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, or its folder
+    base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, its folder or name on the Hub
     constant:bool=False, # merge the nearest constant adapter where one depends on the input
     reversible:bool=False, # keep the old layers for unmerge_adapter
 ) -> nn.Module: # the same model, ordinary layers in it; model.merge_report says what it cost
@@ -259,17 +265,26 @@ class AdapterSet:
     layers:dict # name → layer with its adapter, or module trained in full
     own_modules:dict=field(default_factory=dict) # name → the base's own, of a module trained in full
     biases:list=field(default_factory=list) # (layer of the base, its own bias, the trained copy)
+    extras:dict=field(default_factory=dict) # name → what it brought beside its layers; in use, what the base has there
+
+    def swap_extras(self, model:nn.Module):
+        "What the adapter brought, and what the base has, change places"
+        there = {name: v for name, v in extras_in(model).items() if name in self.extras}
+        put_extras(model, self.extras)
+        self.extras = there
 
     def put_in(self, model:nn.Module):
         "Put these layers around the base"
-        for name, layer in self.layers.items(): model.set_submodule(name, layer.train(model.training))
+        self.swap_extras(model)
+        for name, layer in self.layers.items(): replace_module(model, name, layer.train(model.training))
         for layer, _, trained in self.biases: layer.bias = trained
         model.lora_config = self.config
 
     def take_out(self, model:nn.Module):
         "Leave the base alone in the model"
+        self.swap_extras(model)
         for name, layer in self.layers.items():
-            model.set_submodule(name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
+            replace_module(model, name, self.own_modules[name] if name in self.own_modules else layer.base_layer)
         for layer, own, _ in self.biases: layer.bias = own
         vars(model).pop('lora_config', None)
 
@@ -287,17 +302,20 @@ def _new_set(model, source, strict):
     modules = dict(model.named_modules())
     own = {m: modules[m] for m in config.modules_to_save if m in modules}
     biases = _own_biases(model, config)
+    before = extras_in(model)
     try:
         for layer, _, copied in biases: layer.bias = copied
-        for n, m in own.items(): model.set_submodule(n, deepcopy(m))
+        for n, m in own.items(): replace_module(model, n, deepcopy(m))
         if new: add_lora(model, config)
         else: load_adapter(model, source, strict)
     except BaseException:
         for layer, bias, _ in biases: layer.bias = bias
-        for n, m in own.items(): model.set_submodule(n, m)
+        for n, m in own.items(): replace_module(model, n, m)
         raise
     layers = adapted_layers(model) | {n: model.get_submodule(n) for n in own}
-    return AdapterSet(model.lora_config, layers, own, biases)
+    now = extras_in(model)
+    extras = {name: v for name, v in before.items() if now[name] is not v}
+    return AdapterSet(model.lora_config, layers, own, biases, extras)
 
 def _check_free(adapters, name):
     if name in adapters.sets: raise UserError(f'{name!r}: there is an adapter of this name; remove it first')
@@ -337,6 +355,19 @@ def _sum(parts):
     new.lora_B.weight.copy_(torch.cat([w * layer.scaling * layer.lora_B.weight for w, layer in parts], 1))
     return new
 
+def _common_extras(adapters, name, names):
+    "What the adapters, none of them in use, have brought alike; a warning for what they have not"
+    brought = [adapters.sets[n].extras for n in names]
+    common = {}
+    for kind in dict.fromkeys(k for extras in brought for k in extras):
+        first, *others = (extras.get(kind) for extras in brought)
+        if all(v == first for v in others):
+            common[kind] = first
+            continue
+        who = ', '.join(names)
+        warnings.warn(f'{name!r}: {kind!r} is not the same in {who}; that of the base holds', stacklevel=4)
+    return common
+
 @torch.no_grad()
 def _weighted(adapters, name, weights):
     "`Adapters.weighted`"
@@ -351,7 +382,8 @@ def _weighted(adapters, name, weights):
     ranks = {n: layer.r for n, layer in total.items()}
     r = max(ranks.values())
     config = LoRAConfig(r, r, 0., target_modules=list(total), rank_pattern={re.escape(n): k for n, k in ranks.items()})
-    adapters.sets[name] = AdapterSet(config, total)
+    adapters.use(None)
+    adapters.sets[name] = AdapterSet(config, total, extras=_common_extras(adapters, name, weights))
     return adapters.use(name)
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #9e448b58

@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from ..defaults import DEFAULTS
 from ..errors import UserError
 from ..bits.linear import NF4Linear
-from .lora import adapted_layers, base_weight, check_sizes, LoRALayer, LoRALinear
+from .lora import adapted_layers, base_weight, check_sizes, LoRALayer, LoRALinear, replace_module
 from .variants import make_adapter, start_from, VARIANTS, variants_for
 from .modalities import modality_of, own_name, unwrap
 
@@ -326,7 +326,7 @@ def add_lora(
     model.requires_grad_(False)
     for name, new in adapters.items():
         if name in weights: start_from(new, variants_for(name, chosen[name], config), weights[name])
-        model.set_submodule(name, new)
+        replace_module(model, name, new)
     _train_in_full([model.get_submodule(name) for name in config.modules_to_save])
     _train_biases(model, config.bias)
     model.lora_config = config

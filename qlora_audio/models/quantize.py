@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SERIALIZED', 'NF4Config', 'quantization_plan', 'layers_to_quantize', 'native_bfloat16', 'fastest_dtype',
-           'compute_dtype', 'fast_dtype', 'to_fast_dtype', 'stored_dtype', 'as_stored', 'replace_module',
-           'quantize_model', 'require_input_grads', 'prepare_for_training', 'byte_report', 'AuditRow', 'Audit', 'audit',
-           'put_skeletons', 'QuantizeWeight', 'ReadWeight', 'give_back_memory', 'NF4Quantizer']
+           'compute_dtype', 'fast_dtype', 'to_fast_dtype', 'stored_dtype', 'as_stored', 'quantize_model',
+           'require_input_grads', 'prepare_for_training', 'byte_report', 'AuditRow', 'Audit', 'audit', 'put_skeletons',
+           'QuantizeWeight', 'ReadWeight', 'give_back_memory', 'NF4Quantizer']
 
 # %% ../../nbs/4_models/20_quantize.ipynb #49937112
 import ctypes, difflib, functools, logging, re, statistics, time
@@ -24,7 +24,7 @@ from ..errors import UserError
 from ..bits.double_quant import AbsmaxState, dequantize_absmax
 from ..bits.linear import NF4Linear, NF4Weight, load_weight
 from ..bits.nf4 import check_blocksize
-from ..adapters.lora import adapted_layers, adapter_parameters
+from ..adapters.lora import adapted_layers, adapter_parameters, replace_module
 from ..adapters.modalities import MODALITIES, covers, modality_of, own_name, owners, unwrap, weight_count
 from ..adapters.targets import is_head, is_read
 
@@ -277,7 +277,7 @@ def as_stored(
     left = {id(p) for p in adapter_parameters(model).values()}
     held, configs = {}, [(c, c.dtype) for c in _configs(model)]
     for m in model.modules():
-        if getattr(m, '_stored_dtype', dtype) == torch.float32: continue # in float32 all along
+        if getattr(m, '_stored_dtype', None) == torch.float32: continue # in float32 all along
         held |= {id(t): (t, t.data) for t in _stored_tensors(m) if id(t) not in left}
     try:
         for t, data in held.values(): t.data = data.to(dtype)
@@ -320,11 +320,6 @@ def _as_linear(layer:nn.Module) -> nn.Linear:
     new.weight = nn.Parameter(layer.weight.detach().T.contiguous(), requires_grad=False)
     new.bias = layer.bias
     return new.train(layer.training)
-
-def replace_module(model:nn.Module, name:str, new:nn.Module):
-    "Replace the submodule called `name`"
-    parent, _, child = name.rpartition('.')
-    setattr(model.get_submodule(parent), child, new)
 
 def _quantized(
     name:str, # for errors

@@ -778,7 +778,10 @@ def load_selector(model:nn.Module, settings:dict, tensors:dict):
     selector.load_state_dict(tensors)
     put_selector(model, selector)
 
-register_extra('frames', save_selector, load_selector)
+def _get_selector(model): return model._modules.get('frame_selector')
+def _put_selector(model, selector): select_all(model) if selector is None else put_selector(model, selector)
+
+register_extra('frames', save_selector, load_selector, _get_selector, _put_selector)
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #49d79f0a
 def _part_weights(model):

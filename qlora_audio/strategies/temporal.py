@@ -19,18 +19,22 @@ import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
-from ..errors import UserError
-from ..bits.linear import NF4Weight
+from qlora_audio.errors import UserError
+from qlora_audio.bits.linear import NF4Weight
+<<<<<<< /tmp/tmpfgo4rsla
 from qlora_audio.adapters.lora import (
     adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for,
 )
-from ..adapters.saving import register_extra, unchanged_on_error
-from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
-from ..models.audio_text import AudioTextModel
+=======
+from qlora_audio.adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear, replace_module
+>>>>>>> /tmp/tmph3pppxj0
+from qlora_audio.adapters.saving import register_extra, unchanged_on_error
+from qlora_audio.adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
+from qlora_audio.models.audio_text import AudioTextModel
 from qlora_audio.models.encoders import (
     check_input, conv_frames, encoder_adapter, encoder_frames, lengths_to_mask, shortest_input,
 )
-from ..models.fusion import FrameStack
+from qlora_audio.models.fusion import FrameStack
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #6d73b493
 CUES = 'energy', 'change', 'flux', 'onset', 'voicing'
@@ -663,10 +667,10 @@ def make_temporal(
         old = layers[name]
         new[name] = kind(old.base_layer, gate, place, old.r, old.lora_alpha, old.dropout.p, old.use_rslora, name)
     for i, (name, layer) in enumerate(new.items()):
-        old, (parent, _, child) = layers[name], name.rpartition('.')
+        old = layers[name]
         layer.lora_A, layer.lora_B = old.lora_A, old.lora_B
         if i == 0: layer.lora_hears = gate.to(layer.device) # a part of one layer only
-        setattr(model.get_submodule(parent), child, layer.train(old.training))
+        replace_module(model, name, layer.train(old.training))
     _let_gates_listen(model)
     return model
 

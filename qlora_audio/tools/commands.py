@@ -9,7 +9,7 @@ __all__ = ['LOCK', 'logger', 'fully_trained', 'load', 'base_rate', 'is_streamed'
            'run_demo', 'run_audit', 'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/43_commands.ipynb #e084c46d
-import contextlib, inspect, json, logging, math, os, sys, time, warnings
+import argparse, contextlib, inspect, json, logging, math, os, sys, time, warnings
 from pathlib import Path
 try: import fcntl
 except ImportError: fcntl = None # Windows
@@ -29,8 +29,8 @@ from ..sound.metrics import error_rates, word_errors
 from ..sound.tables import shown as printable
 from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
-from ..models.quantize import audit, compute_dtype, NF4Config
-from ..models.released import load_model, read_config
+from ..models.quantize import as_stored, audit, compute_dtype, fastest_dtype, NF4Config
+from ..models.released import check_all_in_weights, checkpoint_dtype, load_model, note_settings, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
 from ..training.loop import example_batches, transcribe_rows
 # what the strategies save beside an adapter can be loaded then
@@ -419,15 +419,24 @@ def run_transcribe(args):
         print_now(f'{printable(file)} → {printable(places[file])}')
 
 # %% ../../nbs/7_tools/43_commands.ipynb #c9ce45c3
+def _dtype_to_write(args, model) -> torch.dtype:
+    "Of a merged model: as asked for, or that of the checkpoint"
+    if args.dtype == 'fast':
+        return fastest_dtype(model.device)
+    if args.dtype:
+        return getattr(torch, args.dtype)
+    return checkpoint_dtype(read_config(args.base or BASE, args.trust_remote_code), model)
+
 def run_merge(args):
     "The command `merge`"
     out = new_folder(args.out)
     original = (args.base or BASE) if args.into == '16bit' else None
-    speech = load(args)
-    model = merge_adapter(speech.model, args.into, base=original)
-    if args.into != 'nf4':
-        model = model.to(torch.bfloat16)
-    with new_place(out) as place:
+    speech = load(argparse.Namespace(**vars(args) | dict(dtype=None))) # added up in what the adapter was trained in
+    check_all_in_weights(speech.model)
+    dtype = _dtype_to_write(args, speech.model)
+    model = merge_adapter(speech.model, args.into, dtype, base=original)
+    note_settings(model)
+    with new_place(out) as place, as_stored(model, dtype):
         model.save_pretrained(place/'out')
         if hasattr(speech.processor, 'save_pretrained'):
             speech.processor.save_pretrained(place/'out')

@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import tempfile
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,9 @@ from ..adapters.saving import (
     adapter_folder, CONFIG, copy_adapter, HUB_NAME, hub_problem, MORE, read_adapter, SETTINGS, TENSORS)
 from ..sound.metrics import basic_normalizer, error_rates
 from ..models.audio_text import AudioTextModel
-from ..models.families import SpeechModel
+from ..models.families import SpeechModel, SpeechSettings
 from ..models.quantize import NF4Config, as_stored, compute_dtype
-from ..models.released import load_model
+from ..models.released import check_all_in_weights, checkpoint_dtype, load_model, note_settings, read_config
 from ..models.whisper import known_languages, language_code
 
 # %% ../../nbs/7_tools/41_export.ipynb #0d6d581d
@@ -56,6 +57,7 @@ def _check_portable(speech:SpeechModel, to:str, full_window:bool):
     if moving:
         raise UserError(f'adapter: {moving[0]} changes with the input, which no {to} model can; '
                         'transcribe with this package, or train without gates')
+    check_all_in_weights(speech.model)
     if speech.settings.window == 'own' and not full_window:
         raise UserError(f'adapter: it was trained in windows of its own length, and {to} pads to 30 seconds; '
                         'give full_window=True (--full-window) and look at the transcripts, or train with window=full')
@@ -66,10 +68,35 @@ def _check_portable(speech:SpeechModel, to:str, full_window:bool):
         raise UserError(f'to: {to} does not know AudioTextModel; merge it with qlora_audio merge, '
                         'which writes a folder for this package')
 
+_WITH_REQUEST = dict( # setting → where transformers takes it
+    language='generate(…, language=…)', task='generate(…, task=…)',
+    prompt='generate(…, prompt_ids=processor.get_prompt_ids(…))',
+    question='the conversation', system='the conversation')
+_TO_FASTER_WHISPER = dict( # setting → where faster-whisper takes it
+    language='transcribe(…, language=…)', task='transcribe(…, task=…)',
+    prompt='transcribe(…, initial_prompt=…)')
+
+def _warn_lost(speech:SpeechModel, to:str):
+    "One warning with the settings that the files have no place for"
+    settings, usual = speech.settings, SpeechSettings()
+    where = _TO_FASTER_WHISPER if to == 'ctranslate2' else _WITH_REQUEST
+    held = {'language', 'task'} if to in ('transformers', 'bitsandbytes') and _languages(speech) else set()
+    names = [n for n in where if n not in held | set(speech.family.not_told)]
+    lost = [f'{n} {getattr(settings, n)!r}: give it to {where[n]}'
+            for n in names if getattr(settings, n) != getattr(usual, n)]
+    if settings.window == 'own':
+        lost.append("window 'own': it pads to 30 seconds; compare the transcripts (rows=, --data)")
+    if lost:
+        warnings.warn(f'{to} has no place for some settings. ' + '. '.join(lost), stacklevel=3)
+
 # %% ../../nbs/7_tools/41_export.ipynb #5aee0b6d
+def _languages(speech:SpeechModel) -> list:
+    "Codes that a Whisper knows; none for another model"
+    return known_languages(speech.model) if speech.model.config.model_type == 'whisper' else []
+
 def _say_language(speech:SpeechModel):
     "Language and task as the model's own defaults"
-    known = known_languages(speech.model) if speech.model.config.model_type == 'whisper' else []
+    known = _languages(speech)
     if known and speech.settings.language:
         config = speech.model.generation_config
         config.language = f'<|{language_code(speech.settings.language, known)}|>'
@@ -82,12 +109,13 @@ def _save_processor(processor, folder:Path):
     if extractor is not None:
         extractor.save_pretrained(folder)
 
-def _write_merged(speech:SpeechModel, folder:Path):
-    "The adapter in the weights, in the dtype of the checkpoint; the model is changed in place"
+def _write_merged(speech:SpeechModel, folder:Path, dtype:torch.dtype):
+    "The adapter in the weights, and the settings in the config; the model is changed in place"
     if adapted_layers(speech.model):
-        merge_adapter(speech.model)
+        merge_adapter(speech.model, dtype=dtype)
     _say_language(speech)
-    with as_stored(speech.model):
+    note_settings(speech.model)
+    with as_stored(speech.model, dtype):
         speech.model.save_pretrained(folder)
     _save_processor(speech.processor, folder)
 
@@ -110,9 +138,9 @@ def _write_ctranslate2(merged:Path, folder:Path, quantization:str):
     TransformersConverter(str(merged), copy_files=copied).convert(str(folder), quantization=quantization)
 
 def _write_peft(adapter:Path, folder:Path):
-    "The adapter's two files, as peft names them"
+    "The adapter's files: two that peft reads, and its settings, which this package reads"
     folder.mkdir(parents=True)
-    for name in ('adapter_config.json', 'adapter_model.safetensors', 'README.md'):
+    for name in (CONFIG, TENSORS, SETTINGS, MORE, 'README.md'):
         if (adapter/name).exists():
             shutil.copy2(adapter/name, folder/name)
 
@@ -153,7 +181,7 @@ def faster_whisper_options(
     "How faster-whisper is asked for what our models write: greedy, one text, nothing thrown away"
     options = dict(language=settings.language or 'en', task=settings.task, beam_size=1, temperature=0.)
     options |= dict(without_timestamps=True, condition_on_previous_text=False, no_speech_threshold=None)
-    options |= dict(log_prob_threshold=None, compression_ratio_threshold=None)
+    options |= dict(log_prob_threshold=None, compression_ratio_threshold=None, initial_prompt=settings.prompt)
     unsaid = json.loads((folder/'config.json').read_text(encoding='utf-8')) # tokens that the model is not to write
     return options | dict(
         suppress_tokens=unsaid['suppress_ids'], suppress_blank=bool(unsaid['suppress_ids_begin']))
@@ -268,12 +296,12 @@ def _merged_card(card:str, to:str) -> str:
     text = card.partition('```sh')[0].replace('library_name: peft', f'library_name: {library}')
     return f'{text.rstrip()}\n\nMerged into its base, for {to}.\n'
 
-def _write(to, speech, adapter:Path|None, place:Path, quantization):
+def _write(to, speech, adapter:Path|None, place:Path, quantization, dtype:torch.dtype):
     "The form for one engine, as `place`/out"
     if to == 'peft':
         return _write_peft(adapter, place/'out')
     merged = place/('out' if to == 'transformers' else 'merged')
-    _write_merged(speech, merged)
+    _write_merged(speech, merged, dtype)
     if to == 'bitsandbytes':
         _write_bitsandbytes(merged, place/'out')
     if to == 'ctranslate2':
@@ -305,10 +333,12 @@ def export_model(
     quantize = NF4Config(skip_modules=kept) if bits == 4 and adapter else None
     speech = load_model(base, quantize, adapter=adapter, **settings)
     _check_portable(speech, to, full_window)
+    _warn_lost(speech, to)
+    dtype = checkpoint_dtype(read_config(base, settings.get('trust_remote_code', False)), speech.model)
     waves = [speech.wave(r['audio']) for r in rows or []]
     before = speech.transcribe(waves) if waves else []
     with new_place(Path(out)) as place:
-        _write(to, speech, adapter, place, quantization)
+        _write(to, speech, adapter, place, quantization, dtype)
     after = engine_texts(to, out, waves, speech.sampling_rate, speech.settings, base) if waves else []
     texts = [r.get('text') for r in rows or []]
     return ExportReport(to, Path(out), before, after, texts if texts and all(texts) else [])

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 import torch
 from safetensors import SafetensorError
@@ -107,11 +108,15 @@ def verify_checkpoint(folder:str|Path) -> str|None: # None if it is valid
             if _sha256(f) != expected: return f'{name} is not what was written'
 
 # %% ../../nbs/5_training/30_checkpoints.ipynb #797b982d
+def _step(checkpoint:Path) -> int: # -1 if its name says none
+    "The optimizer steps that a checkpoint has behind it"
+    number = checkpoint.name.removeprefix('checkpoint-')
+    return int(number) if number.isdecimal() else -1
+
 def list_checkpoints(folder:str|Path) -> list: # of paths
     "Checkpoints by step, the newest first"
-    def step(path): return path.name.removeprefix('checkpoint-')
-    found = [f for f in Path(folder).glob('checkpoint-*') if step(f).isdigit()]
-    return sorted(found, key=lambda f: -int(step(f)))
+    found = [f for f in Path(folder).glob('checkpoint-*') if _step(f) >= 0]
+    return sorted(found, key=_step, reverse=True)
 
 def latest_valid_checkpoint(
     folder:str|Path,
@@ -132,6 +137,7 @@ class CheckpointWriter:
     ):
         self.home = Path(home)
         self.limit = limit
+        self.source = None # checkpoint that the run was told to go on from
 
     @property
     def growing(self) -> Path: return self.home/'.writing'
@@ -146,16 +152,37 @@ class CheckpointWriter:
         name:str, # a folder in growing, such as checkpoint-40
         best:str|None=None, # name of the best checkpoint so far
     ) -> Path: # the finished checkpoint
-        "Seal what has grown, give it its name, delete old ones"
+        "Seal what has grown, give it its name, delete older ones"
         target = self.home/name
         seal(self.growing/name)
         if target.exists(): shutil.rmtree(target) # of this very step: damaged, and the run went on from an earlier one
         os.rename(self.growing/name, target)
         _sync_folder(self.home)
         self.growing.rmdir()
-        kept = [c for c in list_checkpoints(self.home) if c.name != best or c == target]
-        for old in kept[self.limit or len(kept):]: shutil.rmtree(old)
+        if self.limit: self._prune(target, best)
         return target
+
+    def _prune(self, newest:Path, best:str|None):
+        "Delete older checkpoints than `newest` which are one too many"
+        listed = list_checkpoints(self.home)
+        older = listed[listed.index(newest) + 1:]
+        older = [c for c in older if c.name != best and c.resolve() != self.source]
+        for old in older[self.limit - 1:]: shutil.rmtree(old)
+
+    def set_aside(self,
+        source:str|Path, # checkpoint that the run goes on from; it stays
+        say=print, # called with a line if there is something to move
+    ):
+        "Move checkpoints that would be written over into a folder `set_aside_1`, `set_aside_2`, …"
+        self.source = Path(source).resolve()
+        def clashes(c): return _step(c) >= _step(self.source) and c.resolve() != self.source
+        moved = [c for c in list_checkpoints(self.home) if clashes(c)]
+        if not moved: return
+        place = next(p for i in count(1) if not (p := self.home/f'set_aside_{i}').exists())
+        place.mkdir()
+        for c in moved: os.rename(c, place/c.name)
+        names = ', '.join(c.name for c in moved)
+        say(f'the run goes on from {self.source.name}: {names} moved into {place}; the run can go on from there, too')
 
     def discard(self):
         "Delete what was not finished"

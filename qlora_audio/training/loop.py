@@ -99,13 +99,14 @@ def optimizer_step(
     loss:Tensor, # scalar
     optimizer,
     step:int, # its number, for the message
-    max_grad_norm:float,
+    max_grad_norm:float, # 0: gradients are not clipped
     lr:float, # for the message
 ) -> float: # the loss
     "Backward, clip, step; `UserError` for a loss that is not a number"
     if not math.isfinite(loss.item()): raise UserError(f'the loss is {loss.item()} at step {step}; lower lr (now {lr})')
     loss.backward()
-    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], max_grad_norm)
+    params = [p for group in optimizer.param_groups for p in group['params']]
+    if max_grad_norm: nn.utils.clip_grad_norm_(params, max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
     return loss.item()
@@ -141,7 +142,7 @@ def finetune(
     lr:float=DEFAULTS.learning_rate, # peak of a one-cycle schedule
     weight_decay:float=DEFAULTS.weight_decay,
     warmup:float=DEFAULTS.warmup, # share of the steps in which the rate rises
-    max_grad_norm:float=DEFAULTS.max_grad_norm,
+    max_grad_norm:float=DEFAULTS.max_grad_norm, # gradients are clipped to it; 0: not at all
     average:float=0., # share of the steps, at the end, whose weights are averaged; 0 for the last weights
     seed:int=0, # order of the examples, augmentation and dropout
     on_step=None, # called as on_step(step, loss)
@@ -149,6 +150,8 @@ def finetune(
 ) -> list[float]: # loss of every step
     "The bare training loop: batch, loss, backward, clip, step"
     if not 0 <= average <= 1: raise UserError(f'average: {average} is not a share of the steps; give 0 to 1')
+    if not max_grad_norm >= 0: raise UserError(
+        f'max_grad_norm: {max_grad_norm} is impossible; give more than 0, or 0 for gradients that are not clipped')
     torch.manual_seed(seed)
     params = [p for p in model.parameters() if p.requires_grad]
     if not params: raise UserError('model: nothing in it is trainable; add adapters with add_lora first')

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['REPORTERS', 'NOT_DONE', 'GONE', 'RESUME', 'StepBatches', 'SetEpoch', 'SeededRows', 'SeededCollator', 'StreamBatches',
-           'train_loader', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss', 'run_microbatches',
-           'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments', 'in_autocast',
-           'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed', 'with_augment',
-           'MicrobatchTrainer', 'QLoRATrainer']
+           'train_loader', 'loss_over', 'count_targets', 'split_batch', 'Microbatches', 'weighted_loss',
+           'run_microbatches', 'SkipStep', 'memory_used', 'Progress', 'check_reporters', 'QLoRAArguments',
+           'in_autocast', 'combine_evaluations', 'evaluate_rows', 'examples_table', 'data_sum', 'save_sealed',
+           'with_augment', 'MicrobatchTrainer', 'QLoRATrainer']
 
 # %% ../../nbs/5_training/31_trainer.ipynb #e5f6e2f6
 import contextlib
@@ -187,8 +187,9 @@ def train_loader(
         collate = SeededCollator(collator, None, args.seed)
         return torch.utils.data.DataLoader(stream, batch_size=None, collate_fn=collate,
                                            pin_memory=args.dataloader_pin_memory), stream
+    order = args.seed if args.data_seed is None else args.data_seed
     batches = LengthBatchSampler(row_seconds(data), args.batch_size, max_seconds=args.max_seconds, window=args.window,
-                                 seed=args.seed, drop_last=args.dataloader_drop_last)
+                                 seed=order, drop_last=args.dataloader_drop_last)
     sampler = StepBatches(batches, args.process_index, args.world_size)
     loader = torch.utils.data.DataLoader(
         _RowKeys(len(data)), batch_sampler=sampler, collate_fn=SeededCollator(collator, data, args.seed),
@@ -198,9 +199,21 @@ def train_loader(
     return loader, sampler
 
 # %% ../../nbs/5_training/31_trainer.ipynb #6fb660ae
-def count_targets(batch:dict) -> Tensor: # scalar
+def loss_over(
+    model:nn.Module, # wrapped or not
+) -> str: # 'labels', 'recordings', or 'sum' for no mean
+    "What the model's loss is a mean over"
+    model = unwrap(model)[0]
+    if not type(model).__name__.endswith('ForCTC'): return 'labels'
+    return 'sum' if model.config.ctc_loss_reduction == 'sum' else 'recordings'
+
+def count_targets(
+    batch:dict,
+    over:str='labels', # as loss_over says
+) -> Tensor: # scalar
     "How many labels there are to predict; a decoder's first has nothing before it, and transformers leaves it out"
     labels = batch['labels']
+    if over == 'recordings': return torch.tensor(len(labels))
     ids = batch.get('input_ids')
     decoder = ids is not None and ids.ndim > 1 and ids.shape == labels.shape
     return ((labels[:, 1:] if decoder else labels) != -100).sum()
@@ -247,14 +260,15 @@ class Microbatches:
 
 # %% ../../nbs/5_training/31_trainer.ipynb #ec1b8e24
 def weighted_loss(
-    outputs, # of the model, whose loss is a mean over its labels
+    outputs, # of the model
     inputs:dict, # one microbatch
-    total:Tensor|None=None, # labels of the step, over all processes; None for the plain mean
+    total:Tensor|None=None, # labels or recordings of the step, over all processes; None for the loss as it is
     world:int=1, # processes, over which gradients are averaged
+    over:str='labels', # what the model's loss is a mean over, as loss_over says
 ) -> Tensor: # scalar; NaN if it was not finite
-    "The model's mean loss, times its share of the labels"
+    "The model's mean loss, times its share of what the mean is over; a sum stays a sum"
     loss = outputs['loss'] if isinstance(outputs, dict) else outputs.loss
-    if total is not None: loss = loss * (count_targets(inputs) * world / total)
+    if total is not None: loss = loss * (world if over == 'sum' else count_targets(inputs, over) * world / total)
     return loss * torch.where(loss.detach().isfinite(), 1., torch.nan)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #6c683fdc
@@ -394,7 +408,10 @@ def _check_arguments(args):
     for name in ('learning_rate', 'weight_decay', 'max_grad_norm'):
         value = getattr(args, name)
         if not 0 <= value <= 1e6: raise UserError(f'{name}: {value} is impossible; give a number from 0 on')
-    if not 0 <= args.seed < 1 << 32: raise UserError(f'seed: {args.seed} is impossible; give 0 to 2^32 - 1')
+    for name in ('seed', 'data_seed'):
+        value = getattr(args, name)
+        if value is not None and not 0 <= value < 1 << 32: raise UserError(
+            f'{name}: {value} is impossible; give 0 to 2^32 - 1')
     if args.max_seconds is not None and not args.max_seconds > 0: raise UserError(
         f'max_seconds: {args.max_seconds} leaves no sound; give more than 0, or leave it out')
     _refuse_ignored(args)
@@ -464,7 +481,7 @@ class QLoRAArguments(TrainingArguments):
     per_device_train_batch_size:int|None = None # examples of one forward pass
     gradient_accumulation_steps:int = 1 # such passes for one optimizer step: microbatches of one batch
     batch_size:int|None = None # examples of one optimizer step; the two above times the processes, or 16, if None
-    per_device_eval_batch_size:int|None = None # as in training if None
+    per_device_eval_batch_size:int|None = None # recordings of one loss, or heard at once; as in training if None
     max_seconds:float|None = None # of sound in a batch; None for no limit
     window:int = 8 # batches whose examples are sorted by length together
     patience:int|None = None # evaluations without a better one before the run stops
@@ -519,24 +536,36 @@ def in_autocast(
         for handle in handles: handle.remove()
 
 # %% ../../nbs/5_training/31_trainer.ipynb #8773e842
-def _mean_loss(trainer, rows:list) -> dict: # summed loss and labels of this process
+def _mean_loss(trainer, rows:list) -> dict: # summed loss, and what to divide it by, of this process
     size = trainer.args.per_device_eval_batch_size
+    over = loss_over(trainer.model)
     loss = 0.
     labels = 0
     for i in range(0, len(rows), size):
         batch = trainer._prepare_inputs(dict(trainer.plain(rows[i:i + size])))
-        n = int(count_targets(batch))
-        loss += float(trainer.compute_loss(trainer.model, batch)) * n
+        n = int(count_targets(batch, over))
+        loss += float(trainer.compute_loss(trainer.model, batch)) * (1 if over == 'sum' else n)
         labels += n
     return dict(loss=loss, labels=labels)
+
+def _written(trainer, rows:list) -> list: # of texts
+    "Transcripts, `per_device_eval_batch_size` recordings at once"
+    size = trainer.args.per_device_eval_batch_size
+    takes = inspect.signature(trainer.transcribe).parameters
+    options = dict(batch_size=size) if 'batch_size' in takes else {}
+    texts = []
+    for i in range(0, len(rows), size):
+        part = rows[i:i + size]
+        own = dict(rows=part) if 'rows' in takes else {} # their questions
+        texts += transcribe_rows(trainer.transcribe, part, **options, **own)
+    return texts
 
 def _transcripts(trainer, rows:list) -> dict:
     "References and hypotheses, with the time it took"
     if trainer.args.prediction_loss_only: return {}
     if trainer.transcribe is None or not rows or 'text' not in rows[0]: return {}
     start = time.time()
-    own = dict(rows=rows) if 'rows' in inspect.signature(trainer.transcribe).parameters else {} # their questions
-    texts = transcribe_rows(trainer.transcribe, rows, **own)
+    texts = _written(trainer, rows)
     seconds = time.time() - start
     tokenizer = getattr(getattr(trainer.model, 'processor', None), 'tokenizer', None)
     tokens = sum(len(tokenizer(t).input_ids) if tokenizer else len(t.split()) for t in texts)
@@ -634,7 +663,7 @@ def _run_facts(trainer) -> dict: # the content of run.json
     a = trainer.args
     data = trainer.train_dataset
     if getattr(trainer, 'data_sum', None) is None: trainer.data_sum = data_sum(data)
-    same = dict(seed=a.seed, batch_size=a.batch_size, max_seconds=a.max_seconds, window=a.window,
+    same = dict(seed=a.seed, data_seed=a.data_seed, batch_size=a.batch_size, max_seconds=a.max_seconds, window=a.window,
                 examples=None if is_stream(data) else len(data), learning_rate=a.learning_rate,
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
                 lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
@@ -698,6 +727,16 @@ def _resume_from(
         f'output_dir: no checkpoint in {home} is whole; choose another folder to start again')
     return path
 
+def _go_back(
+    trainer,
+    path:Path, # of the checkpoint that the run was told to go on from
+):
+    "Later checkpoints out of the way; call it in all processes"
+    wait = trainer.accelerator.wait_for_everyone
+    wait()
+    if trainer.args.should_save: trainer.writer.set_aside(path)
+    wait()
+
 # %% ../../nbs/5_training/31_trainer.ipynb #88e7a49b
 def _json(file:Path) -> dict:
     "The object in a file of a checkpoint"
@@ -734,6 +773,13 @@ def _is_finished(trainer, state:TrainerState) -> bool:
     if callback and callback.early_stopping_patience_counter >= callback.early_stopping_patience: return True
     if args.max_steps > 0: return state.global_step >= args.max_steps
     return state.global_step >= math.ceil(args.num_train_epochs * len(trainer.get_train_dataloader()))
+
+def _best_checkpoint(trainer) -> Path:
+    "In the folder of the run, or beside the checkpoint that it went on from"
+    name = f'checkpoint-{trainer.state.best_global_step}'
+    source = trainer.writer.source
+    if source is not None and not (trainer.writer.home/name).exists(): return source.parent/name
+    return trainer.writer.home/name
 
 def _finish_again(trainer, checkpoint:Path, state:TrainerState) -> TrainOutput:
     "The end of a run that had finished: its weights, and no step"
@@ -847,6 +893,11 @@ def _callbacks(trainer, args:QLoRAArguments, more:list|None) -> list:
 def _paged_adamw(args:QLoRAArguments) -> tuple|None: # class and arguments, for transformers
     "`PagedAdamW` where `optim_budget` asks for it"
     if args.optim_budget is None: return None
+    name = str(getattr(args.optim, 'value', args.optim))
+    if name not in ('adamw_torch', 'adamw_torch_fused'): raise UserError(
+        f'optim: {name}, but optim_budget pages the states of AdamW; leave one of the two out')
+    if args.optim_args: raise UserError(
+        'optim_args: optim_budget takes betas and epsilon from adam_beta1, adam_beta2 and adam_epsilon; leave it out')
     return PagedAdamW, dict(lr=args.learning_rate, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon,
                             page_bytes=args.optim_page_bytes, device_budget=args.optim_budget)
 
@@ -908,15 +959,16 @@ class MicrobatchTrainer(Trainer):
         return loader
 
     def get_batch_samples(self, epoch_iterator, num_batches:int, device) -> tuple: # batches, labels over all processes
-        "One step's batch, and the number of labels that its loss is a mean over"
+        "One step's batch, and the number of labels (or recordings) that its loss is a mean over"
         batches = list(itertools.islice(epoch_iterator, num_batches))
-        labels = torch.as_tensor(sum(map(count_targets, batches)), device=device)
-        return batches, self.accelerator.reduce(labels, 'sum')
+        over = loss_over(self.model)
+        total = torch.as_tensor(sum(count_targets(b, over) for b in batches), device=device)
+        return batches, self.accelerator.reduce(total, 'sum')
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        "The model's mean loss, times its share of the labels"
+        "The model's loss, as much of it as this microbatch is of the step"
         outputs = model(**inputs)
-        loss = weighted_loss(outputs, inputs, num_items_in_batch, self.args.world_size)
+        loss = weighted_loss(outputs, inputs, num_items_in_batch, self.args.world_size, loss_over(model))
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor: # scalar
@@ -928,7 +980,10 @@ class MicrobatchTrainer(Trainer):
     def floating_point_ops(self, inputs) -> int: return 0 # transformers' estimate walks all parameters at every step
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix:str='eval') -> dict: # name → number
-        "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix"
+        "Loss, wer, cer (and both normalized), rtfx, tokens_per_second, each with the prefix; datasets may have names"
+        if isinstance(eval_dataset, dict):
+            parts = [self.evaluate(data, ignore_keys, f'{metric_key_prefix}_{k}') for k, data in eval_dataset.items()]
+            return dict(itertools.chain.from_iterable(p.items() for p in parts))
         metrics = evaluate_rows(self, self.eval_dataset if eval_dataset is None else keep_encoded(eval_dataset))
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in metrics.items()}
         self.log(metrics)
@@ -959,7 +1014,7 @@ def _faster_ways(model, args):
 class QLoRATrainer(MicrobatchTrainer):
     "transformers' `Trainer` for adapters on a 4-bit base"
     def __init__(self,
-        model:nn.Module, # model(**batch).loss is a mean over labels that are not -100; trains what requires_grad
+        model:nn.Module, # model(**batch).loss is a mean over labels other than -100, or CTC; trains what requires_grad
         args:QLoRAArguments,
         train_dataset, # rows by index, in batches of similar length, such as a datasets.Dataset; or a stream of rows
         eval_dataset=None, # rows with audio and text; a stream must end
@@ -993,6 +1048,7 @@ class QLoRATrainer(MicrobatchTrainer):
             _restore_facts(self, path)
             state = TrainerState.load_from_json(str(path/'trainer_state.json'))
             if _is_finished(self, state): return _finish_again(self, path, state)
+            if resume_from_checkpoint is not True: _go_back(self, path)
         set_seed(self.args.seed)
         with _faster_ways(self.model, self.args):
             result = super().train(resume_from_checkpoint=None if path is None else str(path), **kwargs)
@@ -1014,4 +1070,4 @@ class QLoRATrainer(MicrobatchTrainer):
     def _load_rng_state(self, checkpoint): _readable(checkpoint, super()._load_rng_state)
     def _load_from_checkpoint(self, checkpoint, model=None):
         load_trainable(model or self.model, Path(checkpoint)/'weights.safetensors')
-    def _load_best_model(self): self._load_from_checkpoint(self.writer.home/f'checkpoint-{self.state.best_global_step}')
+    def _load_best_model(self): self._load_from_checkpoint(_best_checkpoint(self))
