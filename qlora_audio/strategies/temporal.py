@@ -19,22 +19,18 @@ import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
-from qlora_audio.errors import UserError
-from qlora_audio.bits.linear import NF4Weight
-<<<<<<< /tmp/tmpfgo4rsla
+from ..errors import UserError
+from ..bits.linear import NF4Weight
 from qlora_audio.adapters.lora import (
-    adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for,
+    adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for, replace_module,
 )
-=======
-from qlora_audio.adapters.lora import adapted_layers, adapter_parameters, cast_factor, LoRALinear, replace_module
->>>>>>> /tmp/tmph3pppxj0
-from qlora_audio.adapters.saving import register_extra, unchanged_on_error
-from qlora_audio.adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
-from qlora_audio.models.audio_text import AudioTextModel
+from ..adapters.saving import register_extra, unchanged_on_error
+from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
+from ..models.audio_text import AudioTextModel
 from qlora_audio.models.encoders import (
     check_input, conv_frames, encoder_adapter, encoder_frames, lengths_to_mask, shortest_input,
 )
-from qlora_audio.models.fusion import FrameStack
+from ..models.fusion import FrameStack
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #6d73b493
 CUES = 'energy', 'change', 'flux', 'onset', 'voicing'
