@@ -6,9 +6,9 @@
 __all__ = ['TOLD', 'ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'language_code', 'is_classifier',
            'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel', 'to_wave',
            'FamilyCollator', 'transcribe_batches', 'check_row', 'check_rows', 'greedy', 'tokenizer_of', 'on_model',
-           'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns',
-           'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head',
-           'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head',
+           'end_tokens', 'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span',
+           'chat_turns', 'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily',
+           'ctc_head', 'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head',
            'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/21_families.ipynb #19550eea
@@ -234,13 +234,13 @@ class SpeechModel:
         model:nn.Module,
         processor,
         family:Family,
-        settings:SpeechSettings|None=None,
+        settings:SpeechSettings|None=None, # those that the model has, as from an adapter, if None
     ):
         self.model = model
         self.processor = processor
         self.family = family
         before = getattr(model, 'speech_settings', None)
-        model.speech_settings = settings or SpeechSettings()
+        model.speech_settings = settings or before or SpeechSettings()
         try:
             family.check_settings(self)
             _check_told(self)
@@ -450,6 +450,16 @@ def on_model(
             out[name] = value.to(model.device, dtype) if value.is_floating_point() else value.to(model.device)
     return out
 
+def end_tokens(speech:SpeechModel) -> set: # ids
+    "What stands at the end of a text, and what fills up behind it"
+    tok = tokenizer_of(speech.processor)
+    said = speech.model.generation_config
+    ids = {tok.eos_token_id, tok.pad_token_id}
+    for name in ('eos_token_id', 'pad_token_id'):
+        own = getattr(said, name, None)
+        ids.update(own if isinstance(own, list) else [own])
+    return ids - {None}
+
 def new_tokens(
     speech:SpeechModel,
     limit:int, # of each text
@@ -459,11 +469,8 @@ def new_tokens(
     "Greedy texts as ids; those without an end are counted by `limit_told`"
     with greedy(limit) as options:
         ids = speech.model.generate(**inputs, **options)[:, prompt:]
-    tok = tokenizer_of(speech.processor)
-    own = getattr(speech.model.generation_config, 'eos_token_id', None)
-    ends = {tok.eos_token_id, tok.pad_token_id, *(own if isinstance(own, list) else [own])} - {None}
     with limit_told() as count:
-        count.update(texts=len(ids), cut=unfinished(ids, ends, limit))
+        count.update(texts=len(ids), cut=unfinished(ids, end_tokens(speech), limit))
     return ids
 
 def _decoder_positions(model) -> int:

@@ -21,13 +21,16 @@ from ..sound.batches import pad_last
 from .audio_text import limit_told, load_checked
 from .encoders import encode_whisper
 from qlora_audio.models.families import (
-    Family, language_code, new_tokens, on_model, register_family, token_limit,
+    end_tokens, Family, language_code, new_tokens, on_model, register_family, token_limit,
 )
 
 # %% ../../nbs/4_models/22_whisper.ipynb #7b120a06
 class _AnyWindowEncoder(WhisperEncoder):
     "Whisper's encoder for as many frames as there are"
+    window = None # frames to read, while `generate` pads a short window to 30 seconds
+
     def forward(self, input_features, attention_mask=None, **kwargs):
+        input_features = input_features[..., :self.window]
         frames = input_features.shape[-1]
         if frames == 2 * self.config.max_source_positions:
             return super().forward(input_features, attention_mask, **kwargs)
@@ -41,13 +44,16 @@ class WhisperForConditionalGeneration(transformers.WhisperForConditionalGenerati
         self.model.encoder = _AnyWindowEncoder(config)
         self.post_init()
 
-    def generate(self, input_features=None, **kwargs):
-        "As transformers' own; a short window is encoded first, since that would pad it to 30 seconds"
+    def generate(self, input_features=None, *args, **kwargs):
+        "As transformers' own, and it returns the same; of a short window, the encoder does not read the padding"
         full = 2 * self.config.max_source_positions
-        if input_features is None or input_features.shape[-1] >= full:
-            return super().generate(input_features, **kwargs)
-        heard = self.get_encoder()(input_features)
-        return super().generate(encoder_outputs=heard, force_unique_generate_call=True, **kwargs)
+        encoder = self.get_encoder()
+        if input_features is not None and input_features.shape[-1] < full:
+            encoder.window = input_features.shape[-1]
+        try:
+            return super().generate(input_features, *args, **kwargs)
+        finally:
+            encoder.window = None
 
 # %% ../../nbs/4_models/22_whisper.ipynb #a3ecf635
 def known_languages(model) -> list[str]: # codes; empty for a model of English only
@@ -109,8 +115,19 @@ def _features(speech, waves, window=None) -> Tensor: # (B, n_mels, T)
     return made.input_features
 
 # %% ../../nbs/4_models/22_whisper.ipynb #wh000003
+def _check_prompt(speech):
+    "A prompt that leaves half of the decoder's positions for the text, as OpenAI's does"
+    try:
+        n = len(_prompt_ids(speech.processor.tokenizer, speech.settings.prompt))
+    except ValueError as e: # of transformers: a special token in it
+        raise UserError(f'prompt: {e}; leave it out') from None
+    limit = speech.model.config.max_target_positions // 2 - 1
+    if n - 1 > limit: # less the token in front of it
+        raise UserError(f'prompt: {n - 1} tokens, but this Whisper reads {limit} before a text; shorten it')
+
 def _check_settings(speech):
-    "A language and a task that this Whisper has tokens for"
+    "A prompt that is short enough; a language and a task that this Whisper has tokens for"
+    _check_prompt(speech)
     settings = speech.settings
     known = known_languages(speech.model)
     if known:
@@ -162,25 +179,42 @@ def _told(speech) -> dict:
     return options
 
 # %% ../../nbs/4_models/22_whisper.ipynb #wh000007
+def _times_first(
+    input_ids:Tensor, # (B, n)
+    first_time:int, # id of 0.00 s
+) -> Tensor: # (B, n)
+    "Words in their order at the end; before them the times, as negative numbers that are all different"
+    is_time = input_ids >= first_time
+    order = is_time.sort(dim=1, descending=True, stable=True).indices
+    apart = -1 - torch.arange(input_ids.shape[1], device=input_ids.device)
+    return torch.where(is_time, apart, input_ids).gather(1, order)
+
 class LoopCriteria(StoppingCriteria):
-    "Stops a text that ends in the same tokens several times in a row, and keeps which ones it stopped"
+    "Stops a text that ends in the same tokens several times in a row, and keeps which ones it stopped; not for beams"
     def __init__(self,
         ends:set, # ids that stand at the end of a finished text
         times:int=4, # so often in a row
         longest:int=16, # tokens that are repeated
+        first_time:int|None=None, # id of 0.00 s; ids from here on are times, which are left out
     ):
         self.ends = torch.tensor(sorted(ends))
         self.times = times
         self.longest = longest
-        self.stopped = None # (B,) bool
+        self.first_time = first_time
+        self.seen = 0 # tokens, the last time
+        self.stopped = None # (B,) bool, of the texts that are being written
 
     def __call__(self, input_ids, scores, **kwargs) -> Tensor: # (B,) bool
         n = input_ids.shape[1]
-        loops = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        if n <= self.seen: # other texts have begun
+            self.stopped = None
+        self.seen = n
+        words = input_ids if self.first_time is None else _times_first(input_ids, self.first_time)
+        loops = torch.zeros(len(words), dtype=torch.bool, device=words.device)
         for length in range(1, min(self.longest, n // self.times) + 1):
-            tail = input_ids[:, n - self.times * length:].unflatten(1, (self.times, length))
+            tail = words[:, n - self.times * length:].unflatten(1, (self.times, length))
             loops |= (tail == tail[:, :1]).flatten(1).all(1)
-        loops &= ~torch.isin(input_ids[:, -1], self.ends.to(input_ids.device))
+        loops &= ~torch.isin(input_ids[:, -1], self.ends.to(words.device))
         self.stopped = loops if self.stopped is None else self.stopped | loops
         return loops
 
@@ -190,8 +224,9 @@ def _watch_loops(speech, waves, window=None) -> StoppingCriteriaList:
     is_full = window_samples(speech, waves, window) == _full_samples(speech)
     if is_full or not speech.settings.fallback:
         return StoppingCriteriaList()
-    tok = speech.processor.tokenizer
-    return StoppingCriteriaList([LoopCriteria({tok.eos_token_id, tok.pad_token_id} - {None})])
+    before_times = getattr(speech.model.generation_config, 'no_timestamps_token_id', None)
+    first_time = None if before_times is None else before_times + 1
+    return StoppingCriteriaList([LoopCriteria(end_tokens(speech), first_time=first_time)])
 
 def _written_again(written:list, watch:StoppingCriteriaList, waves, write) -> list:
     "The same, with those that loop written again; every recording is counted once"
@@ -342,15 +377,16 @@ def write_with_times(
     _check_all_heard(features['input_features'], heard)
     times = not adapted_layers(model)
     watch = _watch_loops(speech, waves, window)
+    prefix = decoder_prefix(model, tok, speech.settings)
     written = new_tokens(
-        speech, _longest_text(speech, waves, max_new_tokens), return_timestamps=times, **_told(speech),
-        stopping_criteria=watch, encoder_outputs=BaseModelOutput(heard.last_hidden_state),
+        speech, _longest_text(speech, waves, max_new_tokens), len(prefix) - times, return_timestamps=times,
+        **_told(speech), stopping_criteria=watch, encoder_outputs=BaseModelOutput(heard.last_hidden_state),
         force_unique_generate_call=True)
     end = tok.eos_token_id
     first_time = model.generation_config.no_timestamps_token_id + 1
     words = [[i for i in ids if i < end] for ids in written.tolist()]
     frames = [math.ceil(len(w) / (2 * speech.processor.feature_extractor.hop_length)) for w in waves]
-    starts = token_starts(model, heard, decoder_prefix(model, tok, speech.settings), words, frames)
+    starts = token_starts(model, heard, prefix, words, frames)
     out = []
     for wave, ids, own, at in zip(waves, written.tolist(), words, starts):
         parts = split_at_times(ids, first_time, end)
@@ -410,7 +446,8 @@ class WhisperFamily(Family):
             return
         n = len(prefix) + len(_word_ids(speech, row['text'])) - 1
         if n > limit:
-            whole = f'{n} tokens with what stands before it'
-            raise UserError(f'text: {whole}, but this decoder has {limit} positions; cut the recording')
+            whole = f'{n} tokens with the {len(prefix)} that stand before it'
+            shorter = 'cut the recording or shorten the prompt' if speech.settings.prompt else 'cut the recording'
+            raise UserError(f'text: {whole}, but this decoder has {limit} positions; {shorter}')
 
 register_family(WhisperFamily())
