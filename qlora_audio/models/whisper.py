@@ -27,15 +27,25 @@ from qlora_audio.models.families import (
 # %% ../../nbs/4_models/22_whisper.ipynb #7b120a06
 class _AnyWindowEncoder(WhisperEncoder):
     "Whisper's encoder for as many frames as there are"
-    window = None # frames to read, while `generate` pads a short window to 30 seconds
-
     def forward(self, input_features, attention_mask=None, **kwargs):
-        input_features = input_features[..., :self.window]
         frames = input_features.shape[-1]
         if frames == 2 * self.config.max_source_positions:
             return super().forward(input_features, attention_mask, **kwargs)
         lengths = torch.full((len(input_features),), frames, device=input_features.device)
         return BaseModelOutput(last_hidden_state=encode_whisper(self, input_features, lengths))
+
+@contextlib.contextmanager
+def _reads_only(encoder, frames:int):
+    "The encoder, and every other hook of it, gets so many frames while the block lasts"
+    def shorten(encoder, args, kwargs):
+        if args:
+            return (args[0][..., :frames], *args[1:]), kwargs
+        return args, kwargs | dict(input_features=kwargs['input_features'][..., :frames])
+    hook = encoder.register_forward_pre_hook(shorten, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 class WhisperForConditionalGeneration(transformers.WhisperForConditionalGeneration):
     "transformers' Whisper, that also takes windows shorter than 30 seconds"
@@ -47,13 +57,10 @@ class WhisperForConditionalGeneration(transformers.WhisperForConditionalGenerati
     def generate(self, input_features=None, *args, **kwargs):
         "As transformers' own, and it returns the same; of a short window, the encoder does not read the padding"
         full = 2 * self.config.max_source_positions
-        encoder = self.get_encoder()
-        if input_features is not None and input_features.shape[-1] < full:
-            encoder.window = input_features.shape[-1]
-        try:
+        if input_features is None or input_features.shape[-1] >= full:
             return super().generate(input_features, *args, **kwargs)
-        finally:
-            encoder.window = None
+        with _reads_only(self.get_encoder(), input_features.shape[-1]):
+            return super().generate(input_features, *args, **kwargs)
 
 # %% ../../nbs/4_models/22_whisper.ipynb #a3ecf635
 def known_languages(model) -> list[str]: # codes; empty for a model of English only
