@@ -443,6 +443,9 @@ class WhisperFamily(Family):
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         return _write(speech, waves, max_new_tokens)
 
+    def has_times(self, speech) -> bool: # not where frames are left out
+        return 'frame_selector' not in speech.model._modules
+
     def write_timed(self, speech, waves, max_new_tokens=None) -> list: # of segments, for each recording
         return write_with_times(speech, waves, max_new_tokens)
 
