@@ -113,6 +113,7 @@ class Family:
     metrics = 'wer' # or 'accuracy'
     needs_head = False # whether a body alone is of no use
     not_told = () # of SpeechSettings, what these models cannot be told
+    changes_frames = False # whether `batch` takes `changes` too: for each recording, a change of its log-mel frames
 
     def takes(self,
         architectures:list, # config.architectures, perhaps empty
@@ -322,15 +323,27 @@ def _check_sound(
     if not np.isfinite(wave).all():
         raise UserError('audio: the recording holds NaN or infinite samples; export it again')
 
+def _check_augment(speech:SpeechModel, augment):
+    "Where a family's frames are not changed: an error for changes that were asked for, a warning for SpecAugment"
+    if speech.family.changes_frames or not hasattr(augment, 'frames'):
+        return
+    kind = speech.model.config.model_type
+    if getattr(augment, 'vtlp', 0) or getattr(augment, 'tempo', 0):
+        raise UserError(f'vtlp, tempo: they change log-mel frames, and those of a {kind} are not changed; '
+                        'set both to 0')
+    if getattr(augment, 'spec_p', 0) and not getattr(speech.model.config, 'apply_spec_augment', False):
+        warnings.warn(f'spec_p: the frames of a {kind} are not changed, so it is trained without SpecAugment')
+
 class FamilyCollator:
     "Rows with `audio` and `text` → the batch that the model's forward takes"
     def __init__(self,
         speech:SpeechModel,
-        augment=None, # changes to the waveform; None in evaluation
+        augment=None, # changes to the waveform, and to log-mel frames where the family has them; None in evaluation
     ):
+        _check_augment(speech, augment)
         self.speech = speech
         self.augment = augment
-        self.epoch = 0
+        self.epoch = 0 # a part of the key of every change
 
     def with_augment(self, augment):
         "The same, with other changes to the sound"
@@ -339,14 +352,32 @@ class FamilyCollator:
     def set_epoch(self, epoch:int):
         self.epoch = epoch
 
-    def wave(self, audio) -> Tensor:
+    def key(self, wave:Tensor) -> dict: # for the augmentation, where it has a seed of its own
+        if getattr(self.augment, 'seed', None) is None:
+            return {}
+        return dict(key=(self.epoch, zlib.crc32(wave.numpy().tobytes())))
+
+    def wave(self, audio) -> Tensor: # (n_samples,)
+        "The sound, changed; as it is where the change would make it longer than the model hears at once"
+        rate = self.speech.sampling_rate
+        longest = self.speech.longest_seconds * rate
         wave = self.speech.wave(audio)
+        if len(wave) < longest + .01 * rate: # as `_check_sound` allows
+            wave = wave[:int(min(len(wave), longest))]
         if self.augment is None:
             return wave
-        key = {}
-        if getattr(self.augment, 'seed', None) is not None:
-            key['key'] = (self.epoch, zlib.crc32(wave.numpy().tobytes()))
-        return self.augment(wave, self.speech.sampling_rate, **key)
+        changed = self.augment(wave, rate, **self.key(wave))
+        return changed if len(changed) <= longest else wave
+
+    def frame_change(self, wave:Tensor): # a function: features (n_mels, T), feature extractor → features
+        "The change to a recording's frames, with draws that are settled now"
+        draws = torch.randint(1 << 62, ()).item()
+        key = self.key(wave)
+        def change(features, feature_extractor):
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(draws)
+                return self.augment.frames(features, feature_extractor, **key)
+        return change
 
     def check_row(self, row:dict):
         "An error for a row that the model cannot learn from, by its text and duration; no sound is read"
@@ -360,8 +391,15 @@ class FamilyCollator:
         return row
 
     def __call__(self, rows:list[dict]) -> dict:
-        rows = [self.with_sound(row) for row in rows]
-        return self.speech.family.batch(self.speech, [self.wave(row['audio']) for row in rows], rows)
+        has_frames = self.speech.family.changes_frames and hasattr(self.augment, 'frames')
+        heard, waves, changes = [], [], []
+        for row in rows: # one after another, since a row may set the generator that its changes are drawn from
+            heard.append(self.with_sound(row))
+            waves.append(self.wave(heard[-1]['audio']))
+            if has_frames:
+                changes.append(self.frame_change(waves[-1]))
+        options = dict(changes=changes) if has_frames else {}
+        return self.speech.family.batch(self.speech, waves, heard, **options)
 
 # %% ../../nbs/4_models/21_families.ipynb #b0959d34
 def transcribe_batches(

@@ -114,6 +114,26 @@ def window_samples(
     step = 2 * fe.hop_length # frames come in pairs
     return min(full, math.ceil(own / step) * step)
 
+def _changed_frames(
+    speech,
+    waves:list, # of Tensors (n_samples,)
+    features:Tensor, # (B, n_mels, T)
+    changes:list, # of functions: features (n_mels, n), feature extractor → features (n_mels, about n)
+) -> Tensor: # (B, n_mels, T or more)
+    "The frames that are sound, changed; silence behind them, as before"
+    fe = speech.processor.feature_extractor
+    full = 2 * speech.model.config.max_source_positions
+    heard = [math.ceil((len(w) + fe.n_fft // 2) / fe.hop_length) for w in waves] # a frame reaches so far to either side
+    sounds = [frames[:, :n] for frames, n in zip(features, heard)]
+    made = [change(sound, fe) for change, sound in zip(changes, sounds)]
+    made = [new if new.shape[1] <= full else sound for new, sound in zip(made, sounds)]
+    grown = max(0, max(s.shape[1] for s in made) - max(s.shape[1] for s in sounds))
+    T = min(full, features.shape[2] + grown + grown % 2) # frames come in pairs
+    out = features.amin((1, 2), keepdim=True).repeat(1, features.shape[1], T)
+    for i, new in enumerate(made):
+        out[i, :, :new.shape[1]] = new
+    return out
+
 def _features(speech, waves, window=None) -> Tensor: # (B, n_mels, T)
     "Log-mel frames of the window"
     fe = speech.processor.feature_extractor
@@ -419,6 +439,7 @@ class WhisperFamily(Family):
     "OpenAI's Whisper and models of its architecture"
     model_types = ('whisper',)
     not_told = ('question', 'system')
+    changes_frames = True
     auto_class = 'WhisperForConditionalGeneration'
     def load(self, folder, settings, **options):
         return load_checked(WhisperForConditionalGeneration.from_pretrained, folder, **options)
@@ -430,13 +451,16 @@ class WhisperFamily(Family):
     def longest_seconds(self, speech):
         return _full_samples(speech) / speech.sampling_rate
 
-    def batch(self, speech, waves, rows):
+    def batch(self, speech, waves, rows, changes=None):
         _warn_of_language(speech)
         prefix = decoder_prefix(speech.model, speech.processor.tokenizer, speech.settings)
         words = [_word_ids(speech, row['text']) for row in rows]
         inputs = [torch.tensor(prefix + w[:-1]) for w in words]
         labels = [torch.tensor([-100] * (len(prefix) - 1) + w) for w in words]
-        made = on_model(dict(input_features=_features(speech, waves)), speech.model)
+        features = _features(speech, waves)
+        if changes:
+            features = _changed_frames(speech, waves, features, changes)
+        made = on_model(dict(input_features=features), speech.model)
         pad = speech.processor.tokenizer.pad_token_id
         return made | dict(decoder_input_ids=pad_last(inputs, pad), labels=pad_last(labels, -100))
 
