@@ -113,7 +113,7 @@ class Family:
     metrics = 'wer' # or 'accuracy'
     needs_head = False # whether a body alone is of no use
     not_told = () # of SpeechSettings, what these models cannot be told
-    changes_frames = False # whether `batch` takes `changes` too: for each recording, a change of its log-mel frames
+    changes_frames = False # whether it has log-mel frames, and `change_frames`
 
     def takes(self,
         architectures:list, # config.architectures, perhaps empty
@@ -167,6 +167,14 @@ class Family:
         waves:list, # of Tensors (n_samples,) at the family's sampling rate
         rows:list, # of dicts with text
     ) -> dict: # what the model's forward takes, with `labels`
+        raise NotImplementedError
+
+    def change_frames(self,
+        speech, # a SpeechModel
+        batch:dict, # from `batch`
+        waves:list, # of Tensors (n_samples,)
+        changes:list, # for each a function: features (n_mels, n), feature extractor → features (n_mels, about n)
+    ) -> dict: # the batch, frames that are sound changed
         raise NotImplementedError
 
     def write(self,
@@ -391,15 +399,16 @@ class FamilyCollator:
         return row
 
     def __call__(self, rows:list[dict]) -> dict:
-        has_frames = self.speech.family.changes_frames and hasattr(self.augment, 'frames')
+        family = self.speech.family
+        has_frames = family.changes_frames and hasattr(self.augment, 'frames')
         heard, waves, changes = [], [], []
         for row in rows: # one after another, since a row may set the generator that its changes are drawn from
             heard.append(self.with_sound(row))
             waves.append(self.wave(heard[-1]['audio']))
             if has_frames:
                 changes.append(self.frame_change(waves[-1]))
-        options = dict(changes=changes) if has_frames else {}
-        return self.speech.family.batch(self.speech, waves, heard, **options)
+        batch = family.batch(self.speech, waves, heard)
+        return family.change_frames(self.speech, batch, waves, changes) if has_frames else batch
 
 # %% ../../nbs/4_models/21_families.ipynb #b0959d34
 def transcribe_batches(

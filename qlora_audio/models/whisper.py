@@ -124,7 +124,7 @@ def _changed_frames(
     fe = speech.processor.feature_extractor
     full = 2 * speech.model.config.max_source_positions
     heard = [math.ceil((len(w) + fe.n_fft // 2) / fe.hop_length) for w in waves] # a frame reaches so far to either side
-    sounds = [frames[:, :n] for frames, n in zip(features, heard)]
+    sounds = [frames[:, :n] for frames, n in zip(features.float().cpu(), heard)]
     made = [change(sound, fe) for change, sound in zip(changes, sounds)]
     made = [new if new.shape[1] <= full else sound for new, sound in zip(made, sounds)]
     grown = max(0, max(s.shape[1] for s in made) - max(s.shape[1] for s in sounds))
@@ -451,18 +451,18 @@ class WhisperFamily(Family):
     def longest_seconds(self, speech):
         return _full_samples(speech) / speech.sampling_rate
 
-    def batch(self, speech, waves, rows, changes=None):
+    def batch(self, speech, waves, rows):
         _warn_of_language(speech)
         prefix = decoder_prefix(speech.model, speech.processor.tokenizer, speech.settings)
         words = [_word_ids(speech, row['text']) for row in rows]
         inputs = [torch.tensor(prefix + w[:-1]) for w in words]
         labels = [torch.tensor([-100] * (len(prefix) - 1) + w) for w in words]
-        features = _features(speech, waves)
-        if changes:
-            features = _changed_frames(speech, waves, features, changes)
-        made = on_model(dict(input_features=features), speech.model)
+        made = on_model(dict(input_features=_features(speech, waves)), speech.model)
         pad = speech.processor.tokenizer.pad_token_id
         return made | dict(decoder_input_ids=pad_last(inputs, pad), labels=pad_last(labels, -100))
+
+    def change_frames(self, speech, batch, waves, changes):
+        return batch | dict(input_features=_changed_frames(speech, waves, batch['input_features'], changes))
 
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         return _write(speech, waves, max_new_tokens)
