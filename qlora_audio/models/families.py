@@ -1126,6 +1126,7 @@ class OwnFamily(Family):
     "An `AudioTextModel`"
     model_types = ('audio_text',)
     not_told = TOLD
+    changes_frames = True
     def load(self, folder, settings, **options):
         return AudioTextModel.from_pretrained(folder, **options)
 
@@ -1138,6 +1139,19 @@ class OwnFamily(Family):
     def batch(self, speech, waves, rows):
         collate = SpeechCollator(speech.model.processor, speech.model.num_audio_tokens)
         return collate([row | dict(audio=wave) for row, wave in zip(rows, waves)])
+
+    def change_frames(self, speech, batch, waves, changes):
+        "Where the features are log-mel frames (B, n_mels, T); their number stays, since audio tokens are counted"
+        features = batch['input_features'].clone()
+        if features.ndim != 3:
+            return batch
+        for frames, n, change in zip(features, batch['feature_lengths'].tolist(), changes):
+            changed = change(frames[:, :n], speech.processor.feature_extractor)
+            if changed.shape[1] != n:
+                raise UserError('tempo: audio tokens are counted before frames are changed here; set it to 0, '
+                                'or train with a SpeechCollator')
+            frames[:, :n] = changed
+        return batch | dict(input_features=features)
 
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         return speech.model.transcribe(list(waves), batch_size=len(waves), max_new_tokens=max_new_tokens)
