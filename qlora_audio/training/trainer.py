@@ -800,6 +800,8 @@ class _ChangedFirst:
 def with_augment(collator, augment:Augment):
     "The same collator with changes to the sound: by its own method `with_augment`, or to the rows before it"
     if hasattr(collator, 'with_augment'): return collator.with_augment(augment)
+    if getattr(augment, 'vtlp', 0) or getattr(augment, 'tempo', 0): raise UserError(
+        'vtlp, tempo: a collator without with_augment gets changed sound, but its log-mel frames stay; set both to 0')
     return _ChangedFirst(collator, augment)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #97bbf13b
