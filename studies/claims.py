@@ -4,7 +4,7 @@
 """
 from importlib import import_module
 from statistics import mean
-from paired import better, points, read
+from paired import more_errors, points, read
 
 DIGITS = 'digits, small base'
 
@@ -22,9 +22,15 @@ def rate(rows):
 
 def between(got, unit):
     "A difference and its interval; of errors, how many more there are"
-    middle, low, high, seeds = got if unit == 'points' else (-got[0], -got[2], -got[1], got[3])
+    middle, low, high, seeds = got
     name = 'WER' if unit == 'points' else 'errors'
     return f"{name} {middle:+.1f} {unit} ({low:+.1f} to {high:+.1f}), {seeds} seed{'s'[:seeds != 1]}"
+
+
+def verdict(got, most):
+    "What a difference and its interval say of the wish that it be at most so much"
+    _, low, high, _ = got
+    return 'yes' if high <= most else 'no' if low > most else 'not shown'
 
 
 def four_bits():
@@ -33,11 +39,13 @@ def four_bits():
     for corpus, what in (('speechocean762_child', 'children, whisper-tiny.en'), ('tuxpaint_be', 'Belarusian, whisper-base')):
         nf4, lora = (runs('released', corpus=corpus, arm=arm) for arm in ('nf4', 'lora16'))
         if got := nf4 and lora and points(nf4, lora):
-            lines.append((f'4 bits learn what 16 bits learn: {what}', f'NF4 {rate(nf4)}, LoRA {rate(lora)}',
+            shown = verdict(more_errors(nf4, lora), 3) # %
+            lines.append((f'4 bits learn what 16 bits learn: {what}', f'{shown}: NF4 {rate(nf4)}, LoRA {rate(lora)}',
                           between(got, 'points'), 'what-4-bits-cost-a-released-model'))
     nf4, lora = (runs('qlora', arm=arm) for arm in ('nf4', 'lora16'))
-    lines.append((f'the same: {DIGITS}', f'NF4 {rate(nf4)}, LoRA {rate(lora)}', between(points(nf4, lora), 'points'),
-                  'studies_digits.ipynb#what-4-bits-cost'))
+    got = points(nf4, lora)
+    lines.append((f'the same: {DIGITS}', f'{verdict(got, .3)}: NF4 {rate(nf4)}, LoRA {rate(lora)}',
+                  between(got, 'points'), 'studies_digits.ipynb#what-4-bits-cost'))
     return lines
 
 
@@ -49,7 +57,7 @@ def windows():
         return []
     def line(claim, said, own):
         result = f"{said} % fewer; WER {rate([own])}, {rate([full])} in full"
-        return claim, result, between(better([own], [full]), '%'), 'whispers-30-seconds'
+        return claim, result, between(more_errors([own], [full]), '%'), 'whispers-30-seconds'
     claim = "70 % of a released Whisper's frames can go for at most 1 % more errors, untrained"
     lines = [line(claim, f"no: 5 s of silence, {100 - own['frames']:.0f}", own)]
     for arm in study.AGAIN:
@@ -67,7 +75,7 @@ def from_parts():
     last = [f"{mean(mean(r['losses'][-20:]) for r in rs):.2f}" for rs in (aligned, fresh)]
     result = f'WER {rate(aligned)}, {rate(fresh)} without; loss {last[0]}, {last[1]}'
     return [('a fusion module that is aligned first makes a speech LLM in fewer steps', result,
-             between(better(aligned, fresh), '%'), 'a-speech-llm-from-parts')]
+             between(more_errors(aligned, fresh), '%'), 'a-speech-llm-from-parts')]
 
 
 def gates():
@@ -80,7 +88,7 @@ def gates():
         return []
     result = f'not shown: `rank` {rate(rank)}, LoRA {rate(lora)}'
     return [('gates that hear beat LoRA by 10 % where a recording changes its domain', result,
-             between(better(rank, lora), '%'), 'gates-where-the-domain-changes')]
+             between(more_errors(rank, lora), '%'), 'gates-where-the-domain-changes')]
 
 
 def strategies():
@@ -93,16 +101,16 @@ def strategies():
     everything = runs('frames', kind='trained', rule='all')
     lines = [
         ('half of the frames cost at most 1 % more errors, untrained', 'no: `pool+kept`, the best rule',
-         better(runs('frames', rule='pool+kept', **half), everything), 'which-frames-can-be-left-out'),
+         more_errors(runs('frames', rule='pool+kept', **half), everything), 'which-frames-can-be-left-out'),
         ('frames that 4 bits hear badly are worth keeping', 'yes: `pool+kept` against `pool`',
-         better(runs('frames', rule='pool+kept', **half), runs('frames', rule='pool', **half)),
+         more_errors(runs('frames', rule='pool+kept', **half), runs('frames', rule='pool', **half)),
          'which-frames-can-be-left-out'),
         ("ranks by the gradient beat the same rank everywhere", 'not shown: both at rank 2',
-         better(runs('ranks', arm='gradient', budget=2), runs('ranks', arm='uniform', budget=2)),
+         more_errors(runs('ranks', arm='gradient', budget=2), runs('ranks', arm='uniform', budget=2)),
          'ranks-across-modalities'),
         ('gates that hear beat LoRA on uneven speech by 10 %', 'no: `route`, the best of them',
-         better(summed(temporal, 'route'), summed(temporal, 'lora')), 'adapters-that-follow-the-sound'),
-        ('all three together beat LoRA', 'no', better(summed(together, 'together'), summed(together, 'plain')),
+         more_errors(summed(temporal, 'route'), summed(temporal, 'lora')), 'adapters-that-follow-the-sound'),
+        ('all three together beat LoRA', 'no', more_errors(summed(together, 'together'), summed(together, 'plain')),
          'the-three-together')]
     return [(f'{claim}: {DIGITS}', result, between(got, '%'), f'studies_digits.ipynb#{where}')
             for claim, result, got, where in lines]

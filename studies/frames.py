@@ -40,7 +40,7 @@ from collections import Counter
 from pathlib import Path
 import torch
 from torch import nn
-from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
+from paired import address, best, development, errors, fingerprint, left_out_table, more_errors, options, parsed, read, run_once, said, without
 from qlora_audio.adapters.saving import load_adapter, save_adapter
 from qlora_audio.models.audio_text import SpeechCollator
 from qlora_audio.sound.corpora import load_speech
@@ -208,9 +208,9 @@ def elsewhere_table(rows):
     for speech, adapter in ((s, a) for s in SPEECH for a in (False, True)):
         of = lambda rule, place: [r for r in rows if (r['speech'], r['adapter'], r['rule'], r['place']) == (speech, adapter, rule, place)]
         if not (every := of('all', '-')): continue
-        cells = [said(better(of(f'{rule}+kept', place), of(rule, place))) for rule, place in (('uniform', 'encoder'), ('pool', 'encoder'), ('uniform', 'fusion'), ('pool', 'fusion'))]
+        cells = [said(more_errors(of(f'{rule}+kept', place), of(rule, place))) for rule, place in (('uniform', 'encoder'), ('pool', 'encoder'), ('uniform', 'fusion'), ('pool', 'fusion'))]
         lines.append(f"| {speech} | {every[0]['quiet']:.0%} | {'on digits of people' if adapter else 'none'} | {statistics.mean(r['wer'] for r in every):.2%} | {statistics.mean(r['wer'] for r in of('pool', 'fusion')):.2%} | {' | '.join(cells)} | {len(every)} |")
-    return ['', 'Minding (`+kept`) elsewhere, half of the frames: fewer errors (95 %) than the rule alone', '',
+    return ['', 'Minding (`+kept`) elsewhere, half of the frames: % more errors (95 %) than the rule alone', '',
             '| digits of | quiet frames | adapter | WER, all frames | WER, pool, fusion | encoder, uniform | encoder, pool | fusion, uniform | fusion, pool | seeds |', '|---' * 10 + '|', *lines] if lines else []
 
 
@@ -251,16 +251,16 @@ def time_table(rows):
 
 
 def control_table(of):
-    "Markdown: where predicted errors say what is kept rather, how many errors less than where random numbers or a cue of the sound do"
+    "Markdown: where predicted errors say what is kept rather, how many % more errors than where random numbers or a cue of the sound do"
     lines = []
     for rule, place, keep in ((r, p, k) for r in ('uniform', 'pool', 'similarity') for p in ('encoder', 'fusion') for k in KEEP):
-        cells = [said(better(of('free', place, keep, f'{rule}+kept'), other)) if (other := of('free', place, keep, f'{rule}{control}')) else '-' for control in ('', '+random', '+energy', '+flux', '+importance')]
+        cells = [said(more_errors(of('free', place, keep, f'{rule}+kept'), other)) if (other := of('free', place, keep, f'{rule}{control}')) else '-' for control in ('', '+random', '+energy', '+flux', '+importance')]
         if set(cells) != {'-'}: lines.append(f"| {place} | {keep:.0%} | {rule} | {' | '.join(cells)} |")
-    return ['', 'Keeping by predicted errors (`+kept`), fewer errors (95 %) than', '', '| place | kept | rule | the rule alone | random numbers | energy | flux | importance in 16 bits |', '|---' * 8 + '|', *lines] if lines else []
+    return ['', 'Keeping by predicted errors (`+kept`), % more errors (95 %) than', '', '| place | kept | rule | the rule alone | random numbers | energy | flux | importance in 16 bits |', '|---' * 8 + '|', *lines] if lines else []
 
 
 def table(rows):
-    "Markdown: for each base, WER and operations of every rule, share and place, and how many errors less than with all frames, than uniform, and than the same rule without minding"
+    "Markdown: for each base, WER and operations of every rule, share and place, and how many % more errors than with all frames, than uniform, and than the same rule without minding"
     out = []
     for base, data in dict.fromkeys((r['base'], r.get('data', '')) for r in rows):
         left_out, heard = [r for r in rows if r['base'] == base and r.get('left_out')], [r for r in rows if not r.get('left_out')]
@@ -270,11 +270,11 @@ def table(rows):
         whole = {bits: [r for r in mine if r['rule'] == 'all' and r['kind'].endswith('16 bits') == (bits == 16)] for bits in (4, 16)}
         every = whole[4]
         out += [f'Base {base}' + (data and f', tested on {data}') + (f', {size[0][0][0]} steps; all frames: WER {statistics.mean(r["wer"] for r in every):.2%}, {statistics.mean(r["gflops"] for r in every):.3f} GFLOP, {len(every)} seeds' if every else '') + (f'; on 16 bits {statistics.mean(r["wer"] for r in whole[16]):.2%}' if whole[16] else ''), '',
-                '| training | place | kept | rule | WER | operations | fewer errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 10 + '|']
+                '| training | place | kept | rule | WER | operations | % more errors than all frames (95 %) | than uniform (95 %) | than without minding (95 %) | seeds |', '|---' * 10 + '|']
         of = lambda *k: [r for r in mine if (r['kind'], r['place'], r['keep'], r['rule']) == k]
         for kind, place, keep, rule in sorted({(r['kind'], r['place'], r['keep'], r['rule']) for r in mine if r['rule'] != 'all'}, key=lambda k: (k[0], k[1], -k[2], list(RULES).index(k[3]))):
             rs, plain = of(kind, place, keep, rule), of(kind, place, keep, rule.partition('+')[0]) if minds(rule) and '+' in rule else None
-            against = [said(better(rs, other)) if other else '-' for other in (whole[16 if kind.endswith('16 bits') else 4], rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
+            against = [said(more_errors(rs, other)) if other else '-' for other in (whole[16 if kind.endswith('16 bits') else 4], rule != 'uniform' and of(kind, place, keep, 'uniform'), plain)]
             share = f"{statistics.median(r['gflops'] for r in rs) / statistics.median(r['gflops'] for r in every):.0%}" if every else '-'
             out.append(f"| {kind} | {place} | {keep:.0%} | {rule} | {statistics.mean(r['wer'] for r in rs):.2%} | {share} | {' | '.join(against)} | {len(rs)} |")
         out += control_table(of)

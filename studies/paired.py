@@ -41,7 +41,7 @@ def errors(model, rows):
 def fingerprint():
     "The built-in base in 4 bits, by its shape and by its numbers"
     base = load_base(quantize=NF4Config())
-    return f'{base_fingerprint(base)}-{quantized_fingerprint(base)}'
+    return f'{base_fingerprint(base, version=1)}-{quantized_fingerprint(base)}' # of the version that the rows have
 
 
 def machine(): return dict(date=datetime.date.today().isoformat(), machine=f'{platform.machine()}, {os.cpu_count()} cores', threads=torch.get_num_threads(), torch=torch.__version__)
@@ -135,9 +135,9 @@ def compared(rows, than, by, draws):
     return by(a.sum(), b.sum(), words.sum()).item(), low, high, len(seeds)
 
 
-def better(rows, than, draws=10_000):
-    "By how much fewer errors, in %, `rows` make than `than`"
-    return compared(rows, than, lambda a, b, words: 100 * (1 - a / b.clamp_min(1)), draws)
+def more_errors(rows, than, draws=10_000):
+    "How many % more errors `rows` make than `than`: minus is better"
+    return compared(rows, than, lambda a, b, words: 100 * (a / b.clamp_min(1) - 1), draws)
 
 
 def points(rows, than, draws=10_000):
@@ -145,11 +145,11 @@ def points(rows, than, draws=10_000):
     return compared(rows, than, lambda a, b, words: 100 * (a - b) / words, draws)
 
 
-def said(got): return f'{got[0]:.1f} % ({got[1]:.1f} to {got[2]:.1f})' if got else '-'
+def said(got): return f'{got[0]:+.1f} ({got[1]:+.1f} to {got[2]:+.1f})' if got else '-'
 
 
 def left_out_table(rows, label, against, what=''):
-    "Markdown: WER of each arm on each speaker who was left out, and on all of them how many errors less than another arm; a seed counts once all have been left out"
+    "Markdown: WER of each arm on each speaker who was left out, and on all of them how many % more errors than another arm; a seed counts once all have been left out"
     cells = {}                                                                                                                   # (label, seed) → speaker → row
     for r in rows:
         if r.get('left_out') and r['kind'] != 'tune': cells.setdefault((label(r), r['seed']), {})[r['left_out']] = r
@@ -160,8 +160,8 @@ def left_out_table(rows, label, against, what=''):
     rates = lambda rs: ', '.join(f'{lr:g}' for lr in sorted({r['of'][s]['lr'] for r in rs for s in SPEAKERS}))
     each = lambda rs: ' | '.join(f"{wer([r['of'][s] for r in rs]):.1%}" for s in SPEAKERS)
     lines = [f'| {name} | {each(rs)} | {wer(rs):.2%} | '
-             + ' | '.join(said(better(rs, by[other])) if (other := than(name)) in by and other != name else '-' for than in against.values()) + f' | {rates(rs)} | {len(rs)} |' for name, rs in by.items()]
-    return ['', f'Each speaker left out in turn{what}', '', f"| arm | {' | '.join(SPEAKERS)} | all four | {' | '.join(f'fewer errors than {than} (95 %)' for than in against)} | lr | seeds |", '|---' * (len(SPEAKERS) + len(against) + 4) + '|', *lines, '']
+             + ' | '.join(said(more_errors(rs, by[other])) if (other := than(name)) in by and other != name else '-' for than in against.values()) + f' | {rates(rs)} | {len(rs)} |' for name, rs in by.items()]
+    return ['', f'Each speaker left out in turn{what}', '', f"| arm | {' | '.join(SPEAKERS)} | all four | {' | '.join(f'% more errors than {than} (95 %)' for than in against)} | lr | seeds |", '|---' * (len(SPEAKERS) + len(against) + 4) + '|', *lines, '']
 
 
 KEYS = {'arm', 'method', 'trained on', 'tested on', 'training', 'place', 'kept', 'rule', 'digits of', 'quiet frames',

@@ -26,7 +26,7 @@ from collections import Counter
 from pathlib import Path
 import torch
 from torch import Tensor
-from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, points, read, run_once, said, without
+from paired import address, best, development, errors, fingerprint, left_out_table, more_errors, options, parsed, points, read, run_once, said, without
 from qlora_audio.models.audio_text import SpeechCollator
 from qlora_audio.sound.corpora import load_speech
 from qlora_audio.bits.double_quant import dequantize_absmax, quantize_absmax
@@ -95,14 +95,14 @@ def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TES
 
 
 def table(rows):
-    "Markdown: for each base, WER, parameters and bytes of every arm, and how many errors less than with LoRA on 16 bits"
+    "Markdown: for each base, WER, parameters and bytes of every arm, and how many % more errors than with LoRA on 16 bits"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
         mine = [r for r in rows if r['base'] == base and not r.get('left_out')]
         runs = [r for r in mine if r['kind'] == 'run']
         size = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
         runs = [r for r in runs if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
-        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', '| arm | trained | bytes of the base | WER before | WER after | points above lora16 (95 %) | fewer errors than lora16 (95 %) | lr | seeds |', '|---' * 9 + '|']
+        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', '| arm | trained | bytes of the base | WER before | WER after | points above lora16 (95 %) | % more errors than lora16 (95 %) | lr | seeds |', '|---' * 9 + '|']
         tuned = [r for r in mine if r['kind'] == 'tune']
         rate = {arm: best(rs) for arm in ARMS if (rs := [r for r in tuned if r['arm'] == arm])}
         of = lambda arm, lr: [r for r in runs if (r['arm'], r['lr']) == (arm, lr)]
@@ -110,7 +110,7 @@ def table(rows):
         for arm, lr in sorted({(r['arm'], r['lr']) for r in runs}, key=lambda k: (k[1] != rate.get(k[0]), ARMS.index(k[0]), k[1])):
             rs, reference = of(arm, lr), (arm, lr) == ('lora16', rate.get('lora16'))
             apart = None if reference else points(rs, lora16)
-            out.append(f"| {arm}{'' if lr == rate.get(arm) else ', an earlier rate'} | {mean(rs, 'parameters'):,.0f} | {mean(rs, 'bytes') / 1e6:.2f} MB | {mean(rs, 'before'):.1%} | {mean(rs):.2%} | {f'{apart[0]:+.2f} ({apart[1]:+.2f} to {apart[2]:+.2f})' if apart else '-'} | {said(better(rs, lora16)) if apart else '-'} | {lr:g} | {len(rs)} |")
+            out.append(f"| {arm}{'' if lr == rate.get(arm) else ', an earlier rate'} | {mean(rs, 'parameters'):,.0f} | {mean(rs, 'bytes') / 1e6:.2f} MB | {mean(rs, 'before'):.1%} | {mean(rs):.2%} | {f'{apart[0]:+.2f} ({apart[1]:+.2f} to {apart[2]:+.2f})' if apart else '-'} | {said(more_errors(rs, lora16)) if apart else '-'} | {lr:g} | {len(rs)} |")
         if tuned:
             out += ['', 'Tuning, WER on recordings 5 to 9 (lr: WER)', ''] + [f"- {arm}: " + ', '.join(f"{r['lr']:g}: {r['wer']:.1%}" for r in sorted(tuned, key=lambda r: r['lr']) if r['arm'] == arm) for arm in ARMS if any(r['arm'] == arm for r in tuned)]
         out += left_out_table([r for r in rows if r['base'] == base], lambda r: r['arm'], {'lora16': lambda name: 'lora16'})

@@ -31,7 +31,7 @@ from collections import Counter
 from pathlib import Path
 import torch
 from torch import nn
-from paired import address, best, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said
+from paired import address, best, development, errors, fingerprint, left_out_table, more_errors, options, parsed, read, run_once, said
 from qlora_audio.models.audio_text import SpeechCollator
 from qlora_audio.sound.corpora import load_speech
 from qlora_audio.bits.linear import NF4Linear
@@ -142,14 +142,14 @@ def study(file, path, arms, budgets, seeds, steps, left_out='', lrs=LRS, n_train
 
 
 def table(rows):
-    "Markdown: for each base, WER of every arm at every budget, and how many errors less than uniform and than EVA; then speakers left out"
+    "Markdown: for each base, WER of every arm at every budget, and how many % more errors than uniform and than EVA; then speakers left out"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
         mine = [r for r in rows if (r['base'], r['left_out']) == (base, '')]
         runs = [r for r in mine if r['kind'] == 'run']
         size = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
         runs = [r for r in runs if size and (r['steps'], r['n_train'], r['n_test']) == size[0][0]]
-        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', '| budget, rank | arm | parameters | WER | fewer errors than uniform (95 %) | than eva (95 %) | lr | seeds |', '|---' * 8 + '|']
+        out += [f'Base {base}' + (f', {size[0][0][0]} steps' if size else ''), '', '| budget, rank | arm | parameters | WER | % more errors than uniform (95 %) | than eva (95 %) | lr | seeds |', '|---' * 8 + '|']
         out += [f"| - | none | - | {r['wer']:.1%} | - | - | - | - |" for r in mine if r['kind'] == 'base']
         tuned = [r for r in mine if r['kind'] == 'tune']
         rate = {arm: best(rs) for arm in ARMS if (rs := [r for r in tuned if r['arm'] == arm])}
@@ -161,11 +161,11 @@ def table(rows):
             at = lambda arm: [r for r in runs if (r['budget'], r['arm']) == (budget, arm)]
             for arm in ARMS:
                 if not (of := at(arm)): continue
-                against = [said(better(of, at(other))) if arm != other and at(other) else '-' for other in ('uniform', 'eva')]
+                against = [said(more_errors(of, at(other))) if arm != other and at(other) else '-' for other in ('uniform', 'eva')]
                 out.append(f"| {budget:g} | {arm} | {statistics.mean(r['parameters'] for r in of):,.0f} | {statistics.mean(r['wer'] for r in of):.2%} | {' | '.join(against)} | {of[0]['lr']:g} | {len(of)} |")
         pairs = [(arm, small, large, said(got)) for small, large in ((.6, 1.), (1., 2.), (4.8, 8.)) for arm in SHARED
-                 if (got := better([r for r in runs if (r['budget'], r['arm']) == (small, arm)], [r for r in runs if (r['budget'], r['arm']) == (large, 'uniform')]))]
-        if pairs: out += ['', 'With half or 60 % of the parameters of uniform', '', '| arm, budget | uniform | fewer errors than uniform (95 %) |', '|---|---|---|', *(f'| {arm} {small:g} | {large:g} | {got} |' for arm, small, large, got in pairs)]
+                 if (got := more_errors([r for r in runs if (r['budget'], r['arm']) == (small, arm)], [r for r in runs if (r['budget'], r['arm']) == (large, 'uniform')]))]
+        if pairs: out += ['', 'With half or 60 % of the parameters of uniform', '', '| arm, budget | uniform | % more errors than uniform (95 %) |', '|---|---|---|', *(f'| {arm} {small:g} | {large:g} | {got} |' for arm, small, large, got in pairs)]
         if tuned:
             lrs = sorted({r['lr'] for r in tuned})
             out += ['', 'Tuning, WER on recordings 5 to 9', '', f'| budget, rank | arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 2) + '|']

@@ -30,7 +30,7 @@ from statistics import mean
 from pathlib import Path
 import torch
 import transformers
-from paired import apart, better, folders_options, parsed_folders, read, run_once, said
+from paired import apart, folders_options, more_errors, parsed_folders, read, run_once, said
 from ranks import parameters, with_adalora, with_eva
 from released import CORPORA, split_rows, word_counts
 from qlora_audio.adapters.targets import LoRAConfig, add_lora, modalities
@@ -156,7 +156,7 @@ def table(rows):
         runs = [r for r in rows if (r['corpus'], r['kind']) == (corpus, 'run')]
         if runs:
             out += [f"{corpus}, {CORPORA[corpus]['base']}, {STEPS} steps of {BATCH}", '']
-            head = 'arm | parameters | WER | loops | capped WER | fewer capped errors than uniform (95 %) | lr | seeds'
+            head = 'arm | parameters | WER | loops | capped WER | % more capped errors than uniform (95 %) | lr | seeds'
             out += [f'| {head} |', '|---' * 8 + '|', *_lines(runs), '']
         placed = [r for r in rows if (r['corpus'], r['kind']) == (corpus, 'places')]
         if placed:
@@ -172,11 +172,11 @@ def _lines(runs):
     for arm in ARMS:
         mine = [r for r in runs if r['arm'] == arm]
         if mine:
-            less = '-' if arm == 'uniform' else said(better(mine, uniform))
+            more = '-' if arm == 'uniform' else said(more_errors(mine, uniform))
             lines.append(
                 f"| {arm} | {mean(r['parameters'] for r in mine):,.0f} | "
                 f"{mean(r['wer_normalized'] for r in mine):.1%} | {sum(r['loops'] for r in mine)} | "
-                f"{mean(r['capped'] for r in mine):.2%} | {less} | {mine[0]['lr']:g} | {len(mine)} |")
+                f"{mean(r['capped'] for r in mine):.2%} | {more} | {mine[0]['lr']:g} | {len(mine)} |")
     return lines
 
 

@@ -33,7 +33,7 @@ import dataclasses, random, re, statistics, tempfile, time
 from collections import defaultdict
 from pathlib import Path
 import torch
-from paired import address, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
+from paired import address, development, errors, fingerprint, left_out_table, more_errors, options, parsed, read, run_once, said, without
 from qlora_audio.adapters.saving import adapted_layers
 from qlora_audio.sound.augment import Augment
 from qlora_audio.models.audio_text import SpeechCollator
@@ -178,20 +178,20 @@ def summed(rows, names): return [r | dict(errors=[sum(e) for e in zip(*(r['error
 def of_size(mine, steps, rank, n_train, n_test):
     "Lines of the table for one number of steps and one rank"
     same = lambda kind, steps=steps, n_test=n_test: [r for r in mine if (r['kind'], r['steps'], r.get('r', R), r['n_train'], r['n_test']) == (kind, steps, rank, n_train, n_test)]
-    out, runs = [f'{steps} steps, rank {rank}', '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | below lora, uneven (95 %) | below lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|'], same('run')
+    out, runs = [f'{steps} steps, rank {rank}', '', f'| arm | trainable | of it gates | {" | ".join(TESTS)} | % more errors than lora, uneven (95 %) | % more errors than lora, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|'], same('run')
     for r in mine:
         if r['kind'] == 'base' and r['n_test'] == n_test: out.append('| none | - | - | ' + ' | '.join(f"{r['wer'][t]:.1%}" for t in TESTS) + ' | - | - | - | - |')
     plain = [r for r in runs if r['arm'] == 'lora']
     for arm in ARMS:
         if not (of := [r for r in runs if r['arm'] == arm]): continue
-        against = [said(better(summed(of, names), summed(plain, names))) if arm != 'lora' and plain else '-' for names in (tuple(UNEVEN), ('clean',))]
+        against = [said(more_errors(summed(of, names), summed(plain, names))) if arm != 'lora' and plain else '-' for names in (tuple(UNEVEN), ('clean',))]
         cells = [f"{statistics.mean(r['wer'][t] for r in of):.1%}" for t in TESTS]
         out.append(f"| {arm} | {of[0]['trainable']:,} | {of[0]['gates']:,} | {' | '.join(cells)} | {' | '.join(against)} | {of[0]['lr']:g} | {len(of)} |")
     if watched := same('gates'):
         says = ', '.join(f"{place} {statistics.mean(r['spread'][place] for r in watched):.2f} (mean {statistics.mean(r['shift'][place] for r in watched):.2f} from 1)" for place in watched[0]['spread'])
         mean_gate = [r | dict(errors=r['constant']) for r in watched]
-        against = [said(better(summed(mean_gate, names), summed(watched, names))) for names in (tuple(UNEVEN), ('clean',))]
-        out += ['', f"Gates of `{watched[0]['arm']}`, {len(watched)} seeds. Standard deviation over the frames of a recording: {says}. With every gate at its mean, fewer errors: uneven {against[0]}, clean {against[1]}."]
+        against = [said(more_errors(summed(mean_gate, names), summed(watched, names))) for names in (tuple(UNEVEN), ('clean',))]
+        out += ['', f"Gates of `{watched[0]['arm']}`, {len(watched)} seeds. Standard deviation over the frames of a recording: {says}. With every gate at its mean, % more errors: uneven {against[0]}, clean {against[1]}."]
     if tuned := same('tune', max(steps // 2, 1), n_test // 2):
         lrs = sorted({r['lr'] for r in tuned})
         out += ['', 'Tuning, mean WER of the four conditions on recordings 5 to 9', '', f'| arm | {" | ".join(f"{lr:g}" for lr in lrs)} |', '|---' * (len(lrs) + 1) + '|']
@@ -202,7 +202,7 @@ def of_size(mine, steps, rank, n_train, n_test):
 
 
 def table(rows):
-    "Markdown: for each base, number of steps and rank, WER of every arm on every test, and how much lower than lora's"
+    "Markdown: for each base, number of steps and rank, WER of every arm on every test, and how many % more errors than lora"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
         mine = [r for r in rows if r['base'] == base and not r.get('left_out')]

@@ -47,7 +47,7 @@ from pathlib import Path
 from statistics import mean
 import torch
 import transformers
-from paired import better, folders_options, narrow, parsed_folders, read, run_once, said
+from paired import folders_options, more_errors, narrow, parsed_folders, read, run_once, said
 from released import split_rows, word_counts
 from qlora_audio.adapters.saving import adapted_layers
 from qlora_audio.adapters.targets import LoRAConfig, add_lora, count_parameters
@@ -420,7 +420,7 @@ def cues_tell(models, folder):
 
 
 def of_test(rows, name):
-    "Rows as `better` compares them, for one test"
+    "Rows as `more_errors` compares them, for one test"
     return [r | dict(errors=r['errors'][name], words=r['words'][name]) for r in rows]
 
 
@@ -429,10 +429,10 @@ def capped(rows):
     return [r | dict(errors=[min(e, n) for e, n in zip(r['errors'], r['words'], strict=True)]) for r in rows]
 
 
-def fewer(rows, than):
-    "Cells of a table: fewer errors on each test"
-    cells = [said(better(of_test(rows, t), of_test(than, t))) for t in TESTS]
-    cells.insert(1, said(better(capped(of_test(rows, 'joined')), capped(of_test(than, 'joined')))))
+def more(rows, than):
+    "Cells of a table: % more errors on each test"
+    cells = [said(more_errors(of_test(rows, t), of_test(than, t))) for t in TESTS]
+    cells.insert(1, said(more_errors(capped(of_test(rows, 'joined')), capped(of_test(than, 'joined')))))
     return ' | '.join(cells)
 
 
@@ -447,7 +447,7 @@ def table(rows):
     out = [f'{BASE}, rank {R}, {STEPS} steps of {BATCH}', '']
     out += [*columns('arm', 'joined', 'children', 'prompts', 'loops', 'lr', 'seeds'), *_rates(rows), '']
     for other in ('lora', 'noise'):
-        out += [f'Fewer errors than {other} (95 %)', '']
+        out += [f'% more errors than {other} (95 %)', '']
         out += [*columns('arm', 'joined', 'joined, capped', 'children', 'prompts'), *_against(rows, other), '']
     out += ['Capped: the errors of a recording count at most as its words, so that a loop is no more than a miss.', '']
     out += ['How gates stand on the tests, mean of seeds', '']
@@ -488,7 +488,7 @@ def _against(rows, other):
     for arm in ARMS:
         runs = _runs(rows, arm)
         if runs and reference and arm != other:
-            yield f'| {arm} | {fewer(runs, reference)} |'
+            yield f'| {arm} | {more(runs, reference)} |'
 
 
 def _standing(rows):
@@ -505,12 +505,12 @@ def _constant(rows):
     watched = [r for r in rows if r['kind'] == 'gates']
     if not watched:
         return
-    yield from ['With every gate at its mean, fewer errors than as trained (95 %)', '']
+    yield from ['With every gate at its mean, % more errors than as trained (95 %)', '']
     yield from columns('arm', 'joined', 'joined, capped', 'children', 'prompts', 'seeds')
     for arm in ARMS:
         if mine := [r for r in watched if r['arm'] == arm]:
             at_mean = [r | dict(errors=r['constant']) for r in mine]
-            yield f'| {arm} | {fewer(at_mean, mine)} | {len(mine)} |'
+            yield f'| {arm} | {more(at_mean, mine)} | {len(mine)} |'
     yield ''
 
 

@@ -28,7 +28,7 @@ import dataclasses, re, statistics, tempfile, time
 from collections import Counter
 from pathlib import Path
 import torch
-from paired import address, better, development, errors, fingerprint, left_out_table, options, parsed, read, run_once, said, without
+from paired import address, development, errors, fingerprint, left_out_table, more_errors, options, parsed, read, run_once, said, without
 from temporal import BATCH, LRS, R, STEPS, TESTS, TUNING_SEED, UnevenAugment, summed, tests, together_in
 from qlora_audio.adapters.saving import adapted_layers
 from qlora_audio.models.audio_text import SpeechCollator
@@ -113,7 +113,7 @@ def study(file, path, arms, seeds, steps, lrs=LRS, n_train=N_TRAIN, n_test=N_TES
 
 
 def table(rows):
-    "Markdown: for each base, WER of every arm on every test, how much lower than plain's, and operations"
+    "Markdown: for each base, WER of every arm on every test, how many % more errors than plain, and operations"
     out = []
     for base in dict.fromkeys(r['base'] for r in rows):
         mine = [r for r in rows if r['base'] == base and not r.get('left_out')]
@@ -121,10 +121,10 @@ def table(rows):
         sized = Counter((r['steps'], r['n_train'], r['n_test']) for r in runs).most_common(1)
         runs = [r for r in runs if sized and (r['steps'], r['n_train'], r['n_test']) == sized[0][0]]
         of = lambda arm: [r for r in runs if r['arm'] == arm]
-        out += [f'Base {base}' + (f', {sized[0][0][0]} steps' if sized else ''), '', f'| arm | trainable | operations | {" | ".join(TESTS)} | below plain, uneven (95 %) | below plain, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|']
+        out += [f'Base {base}' + (f', {sized[0][0][0]} steps' if sized else ''), '', f'| arm | trainable | operations | {" | ".join(TESTS)} | % more errors than plain, uneven (95 %) | % more errors than plain, clean (95 %) | lr | seeds |', '|---' * (len(TESTS) + 7) + '|']
         for arm in ARMS:
             if not (rs := of(arm)): continue
-            against = [said(better(summed(rs, names), summed(of('plain'), names))) if arm != 'plain' and of('plain') else '-' for names in (tuple(UNEVEN), ('clean',))]
+            against = [said(more_errors(summed(rs, names), summed(of('plain'), names))) if arm != 'plain' and of('plain') else '-' for names in (tuple(UNEVEN), ('clean',))]
             cells = ' | '.join(f"{statistics.mean(r['wer'][t] for r in rs):.1%}" for t in TESTS)
             share = f"{statistics.mean(r['gflops'] for r in rs) / statistics.mean(r['gflops'] for r in of('plain')):.0%}" if of('plain') else '-'
             out.append(f"| {arm} | {rs[0]['trainable']:,} | {share} | {cells} | {' | '.join(against)} | {rs[0]['lr']:g} | {len(rs)} |")

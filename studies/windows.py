@@ -35,7 +35,7 @@ import time
 from pathlib import Path
 import torch
 import transformers
-from paired import better, folders_options, parsed_folders, read, run_once
+from paired import folders_options, more_errors, parsed_folders, read, run_once, said
 from released import split_rows, word_counts
 from qlora_audio.models.quantize import NF4Config
 from qlora_audio.models.released import load_model
@@ -196,13 +196,6 @@ def timing(file, ears, arms, rounds=5, n=16, named='time'):
         run_once(file, key, lambda: dict(taken=seconds[arm]))
 
 
-def _interval(got, sign=1):
-    if got is None:
-        return '-'
-    low, high = sorted((sign * got[1], sign * got[2]))
-    return f'{sign * got[0]:+.1f} ({low:+.1f} to {high:+.1f})'
-
-
 def joined(rows, arm, parts=None):
     "The parts of an arm as one row; None if there are none"
     mine = [r for r in rows if r['arm'] == arm and (parts is None or r.get('part', 0) in parts)]
@@ -219,7 +212,7 @@ def lines(rows):
     for arm in dict.fromkeys(r['arm'] for r in rows):
         r = joined(rows, arm)
         full = joined(rows, 'full', r['parts'])
-        loss = '-' if arm == 'full' or full is None else _interval(better([r], [full]), -1)
+        loss = '-' if arm == 'full' or full is None else said(more_errors([r], [full]))
         name = arm.replace(' | ', ', ')
         loops = sum(wrong > 2 * words for wrong, words in zip(r['errors'], r['words']))
         yield (f"| {name} ({len(r['words'])}) | {r['frames']:.1f} % | {r['gflops'] / full['gflops']:.0%} | "

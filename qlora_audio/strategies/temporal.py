@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['CUES', 'PLACES', 'GATE_MODES', 'CONTROLS', 'AGAIN', 'UNEVEN', 'TemporalConfig', 'sound_cues', 'log_spectrum',
            'without_adapter', 'cue_span', 'pooled', 'token_cues', 'position_cues', 'is_whisper', 'sounding_frames',
-           'TemporalMemory', 'TemporalGate', 'NF4TemporalLoRA', 'gate_values', 'TemporalLoRALinear', 'ConvLoRALinear',
-           'gates', 'check_temporal', 'make_temporal', 'add_temporal_lora', 'gate_parameters', 'save_gates',
-           'load_gates', 'uneven_rate', 'bursts', 'pauses']
+           'KeptCues', 'TemporalMemory', 'TemporalGate', 'NF4TemporalLoRA', 'gate_values', 'TemporalLoRALinear',
+           'ConvLoRALinear', 'gates', 'check_temporal', 'make_temporal', 'add_temporal_lora', 'gate_parameters',
+           'save_gates', 'load_gates', 'uneven_rate', 'bursts', 'pauses']
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #6f9db296
 import copy, math, random, weakref
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 import torchaudio.functional as AF
@@ -283,21 +284,35 @@ def _layer_cues(
     return h.repeat_interleave(rows // len(h), 0).to(x.device)
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #7c0787aa
-def _mean(t):
-    "Sums (..., H) and, in the last place, how many there are of each → means (..., H)"
-    return t[..., :-1] / t[..., -1:].clamp_min(1e-6)
+class KeptCues(NamedTuple):
+    "What is heard where frames were selected"
+    frames:Tensor # (B, N, H) at the kept frames of the encoder
+    tokens:Tensor # (B, n, H) by the audio tokens made of them
+    mean:Tensor # (B, 1, H) over the recording; where frames are dropped, over those that are kept
+    real_frames:Tensor # (B, N) bool
+    real_tokens:Tensor # (B, n) bool
 
-def _kept_cues(model, choice, sound, mean):
-    "Of a `FrameChoice`: what is heard at the kept frames, by the tokens made of them, and on the mean; real tokens"
-    (hidden, heard), span, T = sound, cue_span(model.config.audio_config), choice.group.shape[1]
+def _mean(sums):
+    "Sums (..., H) with their count as one more channel → means (..., H)"
+    return sums[..., :-1] / sums[..., -1:].clamp_min(1e-6)
+
+def _kept_cues(model, choice, sound, mean) -> KeptCues:
+    "What is heard after a `FrameChoice`"
+    hidden, heard = sound
+    T = choice.group.shape[1] # frames of the encoder before the choice
+    span = cue_span(model.config.audio_config)
     padded = F.pad(heard.to(hidden.dtype), (0, T * span - heard.shape[1]))
-    count = padded.unflatten(-1, (T, span)).sum(-1)[..., None]                       # cues of a frame: fewer at the end
-    kept = choice.apply(torch.cat([count * pooled(hidden, heard, span, T), count], -1))    # (B, N, H + 1)
+    count = padded.unflatten(-1, (T, span)).sum(-1)[..., None] # (B, T, 1) cues of a frame: fewer at the end
+    # a choice averages frames, which may have different numbers of cues: it gets sums, and their count as last channel
+    sums = torch.cat([count * pooled(hidden, heard, span, T), count], -1) # (B, T, H + 1)
+    kept = choice.apply(sums) # (B, N, H + 1)
     if choice.weight is None: mean = _mean(kept.sum(1, keepdim=True)) # words hear the mean of the kept ones
-    real, counts = lengths_to_mask(choice.lengths, kept.shape[1]), model.fusion.num_tokens(choice.lengths)
-    whole = F.pad(mean[:, 0], (0, 1), value=1.)
+    real = lengths_to_mask(choice.lengths, kept.shape[1])
+    counts = model.fusion.num_tokens(choice.lengths) # (B,) audio tokens
+    whole = F.pad(mean[:, 0], (0, 1), value=1.) # (B, H + 1) with a count of one
     tokens = _mean(token_cues(model.fusion, kept.transpose(1, 2), real, 1, int(counts.max()), whole))
-    return _mean(kept), tokens, mean, real, lengths_to_mask(counts, tokens.shape[1])
+    return KeptCues(_mean(kept), tokens, mean, real, lengths_to_mask(counts, tokens.shape[1]))
+
 
 # %% ../../nbs/6_strategies/34_temporal.ipynb #082a08b6
 def _in_order(gate, turn, grad):
@@ -323,8 +338,18 @@ class TemporalMemory(nn.Module):
     "What a `TemporalGate` remembers of a batch, and what it tells about it"
     def __init__(self):
         super().__init__()
-        self.heard, self.sound, self.real, self.moved, self.start, self.ready = None, None, None, False, 0, {}
-        self.turn, self.redone = 0, (-1, 0) # batches so far; backward pass that asked again, and for which of them
+        self.turn = 0 # batches so far
+        self.redone = -1, 0 # backward pass that asked again, and for which batch
+        self._forget()
+
+    def _forget(self):
+        "As before a batch is heard"
+        self.sound = None # what was heard at each cue frame (B, H, T), and which are real (B, T)
+        self.heard = None # place → (B, frames, H), and 'mean' (B, 1, H)
+        self.real = None # 'encoder' and 'fusion' → (B, frames) bool
+        self.moved = False # whether frames were left out
+        self.ready = {} # place → what was asked, and the answer (rows, L, H)
+        self.start = 0 # positions that the decoder's cache holds
 
     def __getstate__(self): return self.__dict__ | dict(heard=None, sound=None, real=None, moved=False, ready={})
 
@@ -359,7 +384,7 @@ class TemporalGate(TemporalMemory):
 
     def listen(self, model:nn.Module, input_ids:Tensor|None, input_features:Tensor|None, feature_lengths:Tensor|None):
         "Take in a batch; what was heard before is forgotten, so go backward first"
-        self.heard, self.sound, self.real, self.moved, self.start, self.ready = None, None, None, False, 0, {}
+        self._forget()
         if not torch.compiler.is_compiling(): self.turn += 1
         if input_features is None: return
         spectrum, lengths, T = _spectrum_of(model, input_features, feature_lengths)
@@ -373,10 +398,14 @@ class TemporalGate(TemporalMemory):
     def follow(self, model:AudioTextModel, choice, place:str):
         "Of what was heard, keep what a `FrameChoice` keeps, in front of the encoder's layers or ('fusion') behind them"
         if self.heard is None: return
-        kept, tokens, mean, real, real_tokens = _kept_cues(model, choice, self.sound, self.heard['mean'])
-        self.heard |= dict(fusion=tokens, mean=mean) | (dict(encoder=kept) if place == 'encoder' else {})
-        self.real |= dict(fusion=real_tokens) | (dict(encoder=real) if place == 'encoder' else {})
-        self.ready, self.moved = {}, True
+        kept = _kept_cues(model, choice, self.sound, self.heard['mean'])
+        self.heard |= dict(fusion=kept.tokens, mean=kept.mean)
+        self.real |= dict(fusion=kept.real_tokens)
+        if place == 'encoder':
+            self.heard |= dict(encoder=kept.frames)
+            self.real |= dict(encoder=kept.real_frames)
+        self.ready = {}
+        self.moved = True
 
     def seat(self, here:Tensor): # (B, L) bool: where audio goes
         "Where frames were left out the prompt has changed its length: audio tokens in their places once more"
@@ -731,10 +760,14 @@ def bursts(
     "White noise, on and off by turns"
     _check_wave(wave, 1, sampling_rate, 'bursts')
     level = wave.square().mean().sqrt() * 10 ** (-rng.uniform(*snr_db) / 20)
-    on, at, now = torch.zeros(len(wave)), 0, rng.random() < 0.5
+    on = torch.zeros(len(wave))
+    at = 0
+    now = rng.random() < 0.5
     while at < len(wave):
         length = max(1, int(rng.uniform(*seconds) * sampling_rate))
-        on[at:at + length], at, now = float(now), at + length, not now
+        on[at:at + length] = float(now)
+        at += length
+        now = not now
     noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(rng.randrange(1 << 31)))
     return wave + level * on * noise
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'BUILT_IN', 'WAVEFORMS', 'CARDS', 'CUDA_OVERHEAD', 'DISK', 'WAVE_RATES', 'COLORS', 'whisper_config',
-           'voxtral_config', 'granite_config', 'register_known', 'known_config', 'Source', 'source',
+           'voxtral_config', 'granite_config', 'register_known', 'known_config', 'Source', 'make_source',
            'is_language_model', 'check_family', 'find_config', 'wave_frames', 'wave_samples', 'Trained', 'Counts',
            'count_setup', 'remembered', 'card_bytes', 'spell', 'check_size', 'units_of', 'check_request',
            'check_positions', 'check_base', 'fullest', 'largest', 'Plan', 'plan', 'stacked_bars']
@@ -115,7 +115,7 @@ class Source(NamedTuple):
     rate:float|None
     key:str # the config as text, by which traces are remembered
 
-def source(config:PreTrainedConfig, name:str, rate:float|None=None) -> Source:
+def make_source(config:PreTrainedConfig, name:str, rate:float|None=None) -> Source:
     "With its config as text; of Qwen2.5-Omni, that of the part which hears and writes"
     if config.model_type == 'qwen2_5_omni': config = config.thinker_config
     return Source(config, name, rate, config.to_json_string())
@@ -150,13 +150,13 @@ def _from_folder(folder:Path, name:str) -> Source:
         why = ' '.join(str(e).split())[:120]
         raise UserError(f'model: {folder/"config.json"} cannot be read as a config ({why})') from None
     vars(config).pop('quantization_config', None) # `bits` says what is planned
-    return source(config, name, _rate_of(folder))
+    return make_source(config, name, _rate_of(folder))
 
 def _by_name(name:str) -> Source:
     "A model in `KNOWN`, by its name or the end of it"
     short = {n.rsplit('/', 1)[-1].lower(): n for n in KNOWN}
     wanted = name.rsplit('/', 1)[-1].lower()
-    if wanted in short: return source(known_config(short[wanted]), short[wanted].rsplit('/', 1)[-1])
+    if wanted in short: return make_source(known_config(short[wanted]), short[wanted].rsplit('/', 1)[-1])
     near = [short[n] for n in difflib.get_close_matches(wanted, short, n=3, cutoff=.4)] or list(KNOWN)
     raise UserError(f'model: {name!r} is not known here; near names: {", ".join(near)}. '
                     'For another model give a local folder with its config.json')
@@ -166,10 +166,10 @@ def find_config(
 ) -> Source:
     "The config that is meant; nothing is downloaded"
     if isinstance(model, Source): return model
-    if isinstance(model, PreTrainedConfig): return source(model, model.model_type)
+    if isinstance(model, PreTrainedConfig): return make_source(model, model.model_type)
     if isinstance(model, nn.Module):
         config = getattr(model, 'config', None)
-        if isinstance(config, PreTrainedConfig): return source(config, config.model_type)
+        if isinstance(config, PreTrainedConfig): return make_source(config, config.model_type)
         raise UserError(f'model: a {type(model).__name__} has no config; '
                         'give a transformers model, its config or its folder')
     if model is None: return _from_folder(BUILT_IN, 'the built-in base')
@@ -256,25 +256,26 @@ class Trained(NamedTuple):
     modality:str|None
     in_base:bool # whether it is part of the base
 
-    def scaled(self, rank:float) -> float: return self.numbers * (rank if self.grows else 1) * self.width # bytes
+    def bytes_at(self, rank:float) -> float: return self.numbers * (rank if self.grows else 1) * self.width
 
 @dataclass
 class Counts:
     "What there is to count in a model before any batch"
     tensors:list # of Shape, of the base
-    base:dict # what it is held in → bytes
+    base:dict # what it is held in → bytes; `now`: as this setup holds it
     trained:list # of Trained
 
     @property
-    def parameters(self) -> int: return sum(t.numbers for t in self.tensors if t.width is None)
+    def parameters(self) -> int: # buffers, whose `width` is a number, left out
+        return sum(t.numbers for t in self.tensors if t.width is None)
 
     def sizes(self, rank:float) -> list: # of trained tensors, in float32 numbers
-        return [round(t.scaled(rank) / 4) for t in self.trained]
+        return [round(t.bytes_at(rank) / 4) for t in self.trained]
 
     def adapters(self, rank:float) -> dict: # modality → bytes
         out = {}
         for t in self.trained:
-            if not t.in_base: out[t.modality] = out.get(t.modality, 0) + round(t.scaled(rank))
+            if not t.in_base: out[t.modality] = out.get(t.modality, 0) + round(t.bytes_at(rank))
         return out
 
 def count_setup(config:PreTrainedConfig, setup:Setup) -> Counts:
@@ -376,7 +377,7 @@ def fullest(
     pages:bool, # whether the optimizer works page by page
     device:str,
 ) -> dict: # part → bytes
-    "The fuller of two moments: in the step, or in the optimizer's update"
+    "The fuller of two moments: in the step, or in the update, whose temporary tensors are listed under activations"
     gradients = 4 * sum(sizes)
     arithmetic = gradients if device == 'cuda' else 8 * max(sizes) # all tensors at once on a GPU, one by one on a CPU
     if pages: arithmetic = 4 * PAGE_BYTES
@@ -480,42 +481,54 @@ class Plan:
         return _limits_table(self, cards)
 
 # %% ../../nbs/7_tools/38_plan.ipynb #816e4298
-def _overhead(given:dict) -> int: # bytes
+def _overhead(options:dict) -> int: # bytes
     "What is lost before the first tensor"
-    if given['overhead'] is not None: return given['overhead']
-    return CUDA_OVERHEAD if given['device'] == 'cuda' else 0
+    if options['overhead'] is not None: return options['overhead']
+    return CUDA_OVERHEAD if options['device'] == 'cuda' else 0
 
-def _fullest_of_step(found:Source, given:dict, setup:Setup, unit:int, units:int, sizes:list) -> tuple: # parts, tokens
+def _fullest_of_step(
+    source:Source,
+    options:dict,
+    setup:Setup, # its ranks divided by rank_unit
+    rank_unit:int, # divisor of all ranks
+    sound_length:int, # of each recording, in the units of its Listener
+    sizes:list, # of trained tensors, in float32 numbers
+) -> tuple: # part → bytes, tokens
     "Bytes at the fullest moment, and audio tokens of one recording"
-    batch_size, text = given['batch_size'], given['text']
+    batch_size, text = options['batch_size'], options['text']
     # double quantization changes nothing in the step
     setup = setup.but(nf4=replace(setup.nf4, double_quant=True), ragged=batch_size > 1)
-    step = remembered(fit_step, found, setup)
-    tokens = round(step.tokens[0] + step.tokens[1] * units)
-    check_positions(found.config, tokens, text)
-    kept = 4 * sum(sizes) if given['pieces'] > 1 else 0
-    peak = step.peak(batch_size, units, text, unit, kept=kept)
-    pages = given['device_budget'] is not None or given['optimizer'] != 'adamw'
+    step = remembered(fit_step, source, setup)
+    tokens = round(step.tokens[0] + step.tokens[1] * sound_length)
+    check_positions(source.config, tokens, text)
+    kept = 4 * sum(sizes) if options['pieces'] > 1 else 0
+    peak = step.peak(batch_size, sound_length, text, rank_unit, kept=kept)
+    pages = options['device_budget'] is not None or options['optimizer'] != 'adamw'
     return fullest(peak, sizes, pages, setup.device), tokens
 
-def _plan(found:Source, given:dict): # → Plan
+def _plan(source:Source, options:dict): # → Plan
     "The plan of a request that has been checked"
-    room, overhead = card_bytes(given['card']), _overhead(given)
-    ranks = given['lora'] or LoRAConfig(r=given['r'], lora_alpha=16, lora_dropout=0.)
-    nf4 = given['nf4'] or NF4Config(double_quant=given['double_quant'])
-    units, unit = units_of(found.config, given['seconds'], found.rate), math.gcd(*ranks_of(ranks))
+    room = card_bytes(options['card'])
+    overhead = _overhead(options)
+    ranks = options['lora'] or LoRAConfig(r=options['r'], lora_alpha=16, lora_dropout=0.)
+    rank_unit = math.gcd(*ranks_of(ranks))
+    nf4 = options['nf4'] or NF4Config(double_quant=options['double_quant'])
+    sound_length = units_of(source.config, options['seconds'], source.rate)
     setup = Setup(
-        given['bits'], nf4, scaled(ranks, 1 / unit), given['checkpointing'], given['dtype'], given['device'])
-    counts = remembered(count_setup, found, setup)
+        options['bits'], nf4, scaled(ranks, 1 / rank_unit), options['checkpointing'], options['dtype'],
+        options['device'])
+    counts = remembered(count_setup, source, setup)
     base = dict(counts.base)
     held = base.pop('now')
-    check_base(found.name, held, room, overhead, base['4 bits with double quantization'])
-    sizes, adapters = counts.sizes(unit), counts.adapters(unit)
-    moment, tokens = _fullest_of_step(found, given, setup, unit, units, sizes)
-    states = optimizer_bytes(sizes, given['optimizer'], given['device_budget'])
+    check_base(source.name, held, room, overhead, base['4 bits with double quantization'])
+    sizes = counts.sizes(rank_unit)
+    adapters = counts.adapters(rank_unit)
+    moment, tokens = _fullest_of_step(source, options, setup, rank_unit, sound_length, sizes)
+    states = optimizer_bytes(sizes, options['optimizer'], options['device_budget'])
     parts = dict(base=held, adapters=sum(adapters.values()), optimizer=states) | moment | dict(overhead=overhead)
-    seconds = base['16 bits'] / given['disk']
-    return Plan(found.name, room, parts, base, adapters, counts.parameters, tokens, seconds, given)
+    seconds = base['16 bits'] / options['disk']
+    return Plan(source.name, room, parts, base, adapters, counts.parameters, tokens, seconds, options)
+
 
 # %% ../../nbs/7_tools/38_plan.ipynb #1ccaf3af
 def plan(
@@ -541,11 +554,12 @@ def plan(
     disk:float=DISK, # bytes a second, for the time to load
 ) -> Plan:
     "Will it fit: from a config alone"
-    given = dict(locals())
-    check_request(given)
-    given['model'] = found = find_config(model)
-    if window == 'own': found = source(own_window(found.config, pad_seconds), found.name, found.rate)
-    return _plan(found, given)
+    options = dict(locals())
+    check_request(options)
+    source = find_config(model)
+    options['model'] = source # found once: `but` asks with the same options
+    if window == 'own': source = make_source(own_window(source.config, pad_seconds), source.name, source.rate)
+    return _plan(source, options)
 
 # %% ../../nbs/7_tools/38_plan.ipynb #16000063
 COLORS = {

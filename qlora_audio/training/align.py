@@ -86,19 +86,22 @@ class EncoderCache:
         collator:SpeechCollator, # of this model
         limit:int=2 << 30, # bytes of the computer's memory
     ):
-        self.model, self.rows, self.room = model, rows, limit
+        self.model = model
+        self.rows = rows
+        self.room = limit # bytes that are left
         self.collator = collator.with_augment(None)
-        self.kept = {}
+        self.kept = {} # index → (T, D) in bfloat16
 
     @torch.no_grad()
     def _encode(self, indices) -> dict: # index → (T, D) in bfloat16, on the CPU
         rate = self.collator.processor.sampling_rate
         sounds = [with_sound(self.rows[i], rate)['audio'] for i in indices]
         features, lengths = zip(*map(self.collator.features, sounds))
-        features, lengths = pad_last(features, 0.), torch.tensor(lengths)
+        features = pad_last(features, 0.).to(self.model.device)
+        lengths = torch.tensor(lengths).to(self.model.device)
         was_training = self.model.encoder.training
         self.model.encoder.eval()
-        try: frames, counts = run_encoder(self.model, features.to(self.model.device), lengths.to(self.model.device))
+        try: frames, counts = run_encoder(self.model, features, lengths)
         finally: self.model.encoder.train(was_training)
         return {i: f[:n].to('cpu', torch.bfloat16) for i, f, n in zip(indices, frames, counts.tolist())}
 
@@ -221,9 +224,11 @@ def align_fusion(
     hold_in_float32([model.fusion])
     torch.manual_seed(seed)
     rows = keep_encoded(rows)
-    texts, seconds = _text_ids(collator, rows), _seconds(rows)
+    texts = _text_ids(collator, rows)
+    seconds = _seconds(rows)
     fits = _feasible_rows(model, texts, seconds)
-    head, cache = _make_head(model, texts), EncoderCache(model, rows, collator)
+    head = _make_head(model, texts)
+    cache = EncoderCache(model, rows, collator)
     params = [*(p for p in model.fusion.parameters() if p.requires_grad), *head.parameters()]
     opt = torch.optim.AdamW(params, lr=lr, weight_decay=.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
@@ -253,8 +258,10 @@ def transcribe_without_decoder(
     "Greedy CTC decoding of the audio tokens"
     if is_stream(rows): raise UserError('rows: a stream; give rows by index')
     cache = EncoderCache(model, keep_encoded(rows), collator, limit=0)
-    tokenizer, texts = model.processor.tokenizer, []
-    place, dtype = next(model.fusion.parameters()).device, float_dtype(model.fusion)
+    tokenizer = model.processor.tokenizer
+    place = next(model.fusion.parameters()).device
+    dtype = float_dtype(model.fusion)
+    texts = []
     for first in range(0, len(rows), batch_size):
         frames, counts = cache(list(range(first, min(first + batch_size, len(rows)))))
         audio = model.fusion(frames.to(place, dtype), counts.to(place))
