@@ -166,15 +166,18 @@ def word_ids(
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #9fc6347d
 def _augmented_features(processor, wave, augment, epoch):
-    "Features (..., T) of one recording and how many of the T are real, the sound changed by `augment`"
+    "Features (..., T) of one recording, changed by `augment` where the model still takes them; how many of T are real"
     if augment is None: return processor.features(wave)
     key = {}
     if getattr(augment, 'seed', None) is not None:
         key = dict(key=(epoch, zlib.crc32(wave.numpy().tobytes())))
-    frames, length = processor.features(augment(wave, processor.sampling_rate, **key))
+    changed = augment(wave, processor.sampling_rate, **key)
+    if len(changed) > getattr(processor.feature_extractor, 'n_samples', len(changed)): changed = wave
+    frames, length = processor.features(changed)
     if frames.ndim != 2 or frames.shape[1] != length: return frames, length # a waveform, or a padded window
-    frames = augment.frames(frames, processor.feature_extractor, **key)
-    return frames, frames.shape[1]
+    changed = augment.frames(frames, processor.feature_extractor, **key)
+    if changed.shape[1] > getattr(processor.feature_extractor, 'nb_max_frames', changed.shape[1]): changed = frames
+    return changed, changed.shape[1]
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #0ee60ce5
 def with_sound(

@@ -6,9 +6,9 @@
 __all__ = ['TOLD', 'ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'language_code', 'is_classifier',
            'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel', 'to_wave',
            'FamilyCollator', 'transcribe_batches', 'check_row', 'check_rows', 'greedy', 'tokenizer_of', 'on_model',
-           'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span', 'chat_turns',
-           'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head',
-           'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head',
+           'end_tokens', 'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span',
+           'chat_turns', 'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily',
+           'ctc_head', 'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head',
            'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/21_families.ipynb #19550eea
@@ -113,6 +113,7 @@ class Family:
     metrics = 'wer' # or 'accuracy'
     needs_head = False # whether a body alone is of no use
     not_told = () # of SpeechSettings, what these models cannot be told
+    changes_frames = False # whether it has log-mel frames, and `change_frames`
 
     def takes(self,
         architectures:list, # config.architectures, perhaps empty
@@ -166,6 +167,14 @@ class Family:
         waves:list, # of Tensors (n_samples,) at the family's sampling rate
         rows:list, # of dicts with text
     ) -> dict: # what the model's forward takes, with `labels`
+        raise NotImplementedError
+
+    def change_frames(self,
+        speech, # a SpeechModel
+        batch:dict, # from `batch`
+        waves:list, # of Tensors (n_samples,)
+        changes:list, # for each a function: features (n_mels, n), feature extractor → features (n_mels, about n)
+    ) -> dict: # the batch, frames that are sound changed
         raise NotImplementedError
 
     def write(self,
@@ -234,13 +243,13 @@ class SpeechModel:
         model:nn.Module,
         processor,
         family:Family,
-        settings:SpeechSettings|None=None,
+        settings:SpeechSettings|None=None, # those that the model has, as from an adapter, if None
     ):
         self.model = model
         self.processor = processor
         self.family = family
         before = getattr(model, 'speech_settings', None)
-        model.speech_settings = settings or SpeechSettings()
+        model.speech_settings = settings or before or SpeechSettings()
         try:
             family.check_settings(self)
             _check_told(self)
@@ -322,15 +331,27 @@ def _check_sound(
     if not np.isfinite(wave).all():
         raise UserError('audio: the recording holds NaN or infinite samples; export it again')
 
+def _check_augment(speech:SpeechModel, augment):
+    "Where a family's frames are not changed: an error for changes that were asked for, a warning for SpecAugment"
+    if speech.family.changes_frames or not hasattr(augment, 'frames'):
+        return
+    kind = speech.model.config.model_type
+    if getattr(augment, 'vtlp', 0) or getattr(augment, 'tempo', 0):
+        raise UserError(f'vtlp, tempo: they change log-mel frames, and those of a {kind} are not changed; '
+                        'set both to 0')
+    if getattr(augment, 'spec_p', 0) and not getattr(speech.model.config, 'apply_spec_augment', False):
+        warnings.warn(f'spec_p: the frames of a {kind} are not changed, so it is trained without SpecAugment')
+
 class FamilyCollator:
     "Rows with `audio` and `text` → the batch that the model's forward takes"
     def __init__(self,
         speech:SpeechModel,
-        augment=None, # changes to the waveform; None in evaluation
+        augment=None, # changes to the waveform, and to log-mel frames where the family has them; None in evaluation
     ):
+        _check_augment(speech, augment)
         self.speech = speech
         self.augment = augment
-        self.epoch = 0
+        self.epoch = 0 # a part of the key of every change
 
     def with_augment(self, augment):
         "The same, with other changes to the sound"
@@ -339,14 +360,32 @@ class FamilyCollator:
     def set_epoch(self, epoch:int):
         self.epoch = epoch
 
-    def wave(self, audio) -> Tensor:
+    def key(self, wave:Tensor) -> dict: # for the augmentation, where it has a seed of its own
+        if getattr(self.augment, 'seed', None) is None:
+            return {}
+        return dict(key=(self.epoch, zlib.crc32(wave.numpy().tobytes())))
+
+    def wave(self, audio) -> Tensor: # (n_samples,)
+        "The sound, changed; as it is where the change would make it longer than the model hears at once"
+        rate = self.speech.sampling_rate
+        longest = self.speech.longest_seconds * rate
         wave = self.speech.wave(audio)
+        if len(wave) < longest + .01 * rate: # as `_check_sound` allows
+            wave = wave[:int(min(len(wave), longest))]
         if self.augment is None:
             return wave
-        key = {}
-        if getattr(self.augment, 'seed', None) is not None:
-            key['key'] = (self.epoch, zlib.crc32(wave.numpy().tobytes()))
-        return self.augment(wave, self.speech.sampling_rate, **key)
+        changed = self.augment(wave, rate, **self.key(wave))
+        return changed if len(changed) <= longest else wave
+
+    def frame_change(self, wave:Tensor): # a function: features (n_mels, T), feature extractor → features
+        "The change to a recording's frames, with draws that are settled now"
+        draws = torch.randint(1 << 62, ()).item()
+        key = self.key(wave)
+        def change(features, feature_extractor):
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(draws)
+                return self.augment.frames(features, feature_extractor, **key)
+        return change
 
     def check_row(self, row:dict):
         "An error for a row that the model cannot learn from, by its text and duration; no sound is read"
@@ -360,8 +399,16 @@ class FamilyCollator:
         return row
 
     def __call__(self, rows:list[dict]) -> dict:
-        rows = [self.with_sound(row) for row in rows]
-        return self.speech.family.batch(self.speech, [self.wave(row['audio']) for row in rows], rows)
+        family = self.speech.family
+        has_frames = family.changes_frames and hasattr(self.augment, 'frames')
+        heard, waves, changes = [], [], []
+        for row in rows: # one after another, since a row may set the generator that its changes are drawn from
+            heard.append(self.with_sound(row))
+            waves.append(self.wave(heard[-1]['audio']))
+            if has_frames:
+                changes.append(self.frame_change(waves[-1]))
+        batch = family.batch(self.speech, waves, heard)
+        return family.change_frames(self.speech, batch, waves, changes) if has_frames else batch
 
 # %% ../../nbs/4_models/21_families.ipynb #b0959d34
 def transcribe_batches(
@@ -450,6 +497,16 @@ def on_model(
             out[name] = value.to(model.device, dtype) if value.is_floating_point() else value.to(model.device)
     return out
 
+def end_tokens(speech:SpeechModel) -> set: # ids
+    "What stands at the end of a text, and what fills up behind it"
+    tok = tokenizer_of(speech.processor)
+    said = speech.model.generation_config
+    ids = {tok.eos_token_id, tok.pad_token_id}
+    for name in ('eos_token_id', 'pad_token_id'):
+        own = getattr(said, name, None)
+        ids.update(own if isinstance(own, list) else [own])
+    return ids - {None}
+
 def new_tokens(
     speech:SpeechModel,
     limit:int, # of each text
@@ -459,11 +516,8 @@ def new_tokens(
     "Greedy texts as ids; those without an end are counted by `limit_told`"
     with greedy(limit) as options:
         ids = speech.model.generate(**inputs, **options)[:, prompt:]
-    tok = tokenizer_of(speech.processor)
-    own = getattr(speech.model.generation_config, 'eos_token_id', None)
-    ends = {tok.eos_token_id, tok.pad_token_id, *(own if isinstance(own, list) else [own])} - {None}
     with limit_told() as count:
-        count.update(texts=len(ids), cut=unfinished(ids, ends, limit))
+        count.update(texts=len(ids), cut=unfinished(ids, end_tokens(speech), limit))
     return ids
 
 def _decoder_positions(model) -> int:
@@ -1072,6 +1126,7 @@ class OwnFamily(Family):
     "An `AudioTextModel`"
     model_types = ('audio_text',)
     not_told = TOLD
+    changes_frames = True
     def load(self, folder, settings, **options):
         return AudioTextModel.from_pretrained(folder, **options)
 
@@ -1084,6 +1139,19 @@ class OwnFamily(Family):
     def batch(self, speech, waves, rows):
         collate = SpeechCollator(speech.model.processor, speech.model.num_audio_tokens)
         return collate([row | dict(audio=wave) for row, wave in zip(rows, waves)])
+
+    def change_frames(self, speech, batch, waves, changes):
+        "Where the features are log-mel frames (B, n_mels, T); their number stays, since audio tokens are counted"
+        features = batch['input_features'].clone()
+        if features.ndim != 3:
+            return batch
+        for frames, n, change in zip(features, batch['feature_lengths'].tolist(), changes):
+            changed = change(frames[:, :n], speech.processor.feature_extractor)
+            if changed.shape[1] != n:
+                raise UserError('tempo: audio tokens are counted before frames are changed here; set it to 0, '
+                                'or train with a SpeechCollator')
+            frames[:, :n] = changed
+        return batch | dict(input_features=features)
 
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         return speech.model.transcribe(list(waves), batch_size=len(waves), max_new_tokens=max_new_tokens)

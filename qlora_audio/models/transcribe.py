@@ -7,7 +7,7 @@ __all__ = ['logger', 'FORMATS', 'frame_levels', 'has_speech', 'Gate', 'sounding'
            'TimedSegment', 'transcribe_stream', 'transcribe_long', 'to_txt', 'to_json', 'to_srt', 'to_vtt']
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #6dabed1a
-import html, json, logging, math, re, unicodedata
+import html, json, logging, math, re, unicodedata, warnings
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -303,12 +303,32 @@ def _shifted(segments:list, seconds:float, first:float, last:float) -> list: # o
         out.append(TimedSegment(round(start, 2), round(end, 2), text, kept))
     return out
 
+def _has_times(model) -> bool:
+    "Whether a model's family finds words in time; a warning where it does, but not with this model"
+    family = getattr(model, 'family', None)
+    if not hasattr(family, 'write_timed'):
+        return False
+    if not hasattr(family, 'has_times') or family.has_times(model):
+        return True
+    warnings.warn('times: this model hears some of its frames only, so its words have no times')
+    return False
+
+def _write_timed(model, waves, **kwargs) -> list: # segments of each recording
+    "What the family writes, in evaluation mode; afterwards the model is as it was"
+    was_training = model.model.training
+    model.model.eval()
+    try:
+        with torch.no_grad():
+            return model.family.write_timed(model, waves, **kwargs)
+    finally:
+        model.model.train(was_training)
+
 def _timed_batch(model, pieces, rate, gate, **kwargs) -> list: # start, shared, segments of the family
     "What a family with times makes of a few pieces"
     spans = [_span(wave, rate, gate) for *_, wave in pieces]
     waves = [wave[slice(*span)] for (*_, wave), span in zip(pieces, spans) if span]
     waves = [resample(torch.from_numpy(_at_least(w, rate // 10)), rate, model.sampling_rate) for w in waves]
-    with torch.no_grad(): timed = iter(model.family.write_timed(model, waves, **kwargs) if waves else [])
+    timed = iter(_write_timed(model, waves, **kwargs) if waves else [])
     return [(start + span[0] / rate if span else start, start, shared, next(timed) if span else [])
             for (start, shared, _), span in zip(pieces, spans)]
 
@@ -348,7 +368,7 @@ def transcribe_stream(
     if not -200 <= floor_db <= 0:
         raise UserError(f'floor_db (--threshold): {floor_db} is no level below full scale; give -120 to 0')
     passing = Gate(floor_db, open=not gate)
-    if hasattr(getattr(model, 'family', None), 'write_timed'):
+    if _has_times(model):
         yield from _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, passing, **kwargs)
         return
     hear, rate, chunk_seconds = _listener(model, batch_size, sampling_rate, chunk_seconds, kwargs)

@@ -23,7 +23,7 @@ from ..sound.batches import pad_last
 from .audio_text import limit_told, load_checked
 from .encoders import encode_whisper
 from qlora_audio.models.families import (
-    Family, language_code, new_tokens, on_model, register_family, token_limit,
+    end_tokens, Family, language_code, new_tokens, on_model, register_family, token_limit,
 )
 
 # %% ../../nbs/4_models/22_whisper.ipynb #7b120a06
@@ -36,6 +36,19 @@ class _AnyWindowEncoder(WhisperEncoder):
         lengths = torch.full((len(input_features),), frames, device=input_features.device)
         return BaseModelOutput(last_hidden_state=encode_whisper(self, input_features, lengths))
 
+@contextlib.contextmanager
+def _reads_only(encoder, frames:int):
+    "The encoder, and every other hook of it, gets so many frames while the block lasts"
+    def shorten(encoder, args, kwargs):
+        if args:
+            return (args[0][..., :frames], *args[1:]), kwargs
+        return args, kwargs | dict(input_features=kwargs['input_features'][..., :frames])
+    hook = encoder.register_forward_pre_hook(shorten, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
 class WhisperForConditionalGeneration(transformers.WhisperForConditionalGeneration):
     "transformers' Whisper, that also takes windows shorter than 30 seconds"
     def __init__(self, config):
@@ -43,13 +56,13 @@ class WhisperForConditionalGeneration(transformers.WhisperForConditionalGenerati
         self.model.encoder = _AnyWindowEncoder(config)
         self.post_init()
 
-    def generate(self, input_features=None, **kwargs):
-        "As transformers' own; a short window is encoded first, since the original would pad it to 30 seconds"
+    def generate(self, input_features=None, *args, **kwargs):
+        "As transformers' own, and it returns the same; of a short window, the encoder does not read the padding"
         full = 2 * self.config.max_source_positions
         if input_features is None or input_features.shape[-1] >= full:
-            return super().generate(input_features, **kwargs)
-        heard = self.get_encoder()(input_features)
-        return super().generate(encoder_outputs=heard, force_unique_generate_call=True, **kwargs)
+            return super().generate(input_features, *args, **kwargs)
+        with _reads_only(self.get_encoder(), input_features.shape[-1]):
+            return super().generate(input_features, *args, **kwargs)
 
 # %% ../../nbs/4_models/22_whisper.ipynb #a3ecf635
 def known_languages(model) -> list[str]: # codes; empty for a model of English only
@@ -118,6 +131,26 @@ def window_samples(
     step = 2 * fe.hop_length # frames come in pairs
     return min(full, math.ceil(own / step) * step)
 
+def _changed_frames(
+    speech,
+    waves:list, # of Tensors (n_samples,)
+    features:Tensor, # (B, n_mels, T)
+    changes:list, # of functions: features (n_mels, n), feature extractor → features (n_mels, about n)
+) -> Tensor: # (B, n_mels, T or more)
+    "The frames that are sound, changed; silence behind them, as before"
+    fe = speech.processor.feature_extractor
+    full = 2 * speech.model.config.max_source_positions
+    heard = [math.ceil((len(w) + fe.n_fft // 2) / fe.hop_length) for w in waves] # a frame reaches so far to either side
+    sounds = [frames[:, :n] for frames, n in zip(features.float().cpu(), heard)]
+    made = [change(sound, fe) for change, sound in zip(changes, sounds)]
+    made = [new if new.shape[1] <= full else sound for new, sound in zip(made, sounds)]
+    grown = max(0, max(s.shape[1] for s in made) - max(s.shape[1] for s in sounds))
+    T = min(full, features.shape[2] + grown + grown % 2) # frames come in pairs
+    out = features.amin((1, 2), keepdim=True).repeat(1, features.shape[1], T)
+    for i, new in enumerate(made):
+        out[i, :, :new.shape[1]] = new
+    return out
+
 def _features(speech, waves, window=None) -> Tensor: # (B, n_mels, T)
     "Log-mel frames of the window"
     fe = speech.processor.feature_extractor
@@ -126,8 +159,19 @@ def _features(speech, waves, window=None) -> Tensor: # (B, n_mels, T)
     return made.input_features
 
 # %% ../../nbs/4_models/22_whisper.ipynb #wh000003
+def _check_prompt(speech):
+    "A prompt that leaves half of the decoder's positions for the text, as OpenAI's does"
+    try:
+        n = len(_prompt_ids(speech.processor.tokenizer, speech.settings.prompt))
+    except ValueError as e: # of transformers: a special token in it
+        raise UserError(f'prompt: {e}; leave it out') from None
+    limit = speech.model.config.max_target_positions // 2 - 1
+    if n - 1 > limit: # less the token in front of it
+        raise UserError(f'prompt: {n - 1} tokens, but this Whisper reads {limit} before a text; shorten it')
+
 def _check_settings(speech):
-    "A language and a task that this Whisper has tokens for"
+    "A prompt that is short enough; a language and a task that this Whisper has tokens for"
+    _check_prompt(speech)
     settings = speech.settings
     known = known_languages(speech.model)
     if known:
@@ -183,25 +227,42 @@ def _told(speech) -> dict:
     return options
 
 # %% ../../nbs/4_models/22_whisper.ipynb #wh000007
+def _times_first(
+    input_ids:Tensor, # (B, n)
+    first_time:int, # id of 0.00 s
+) -> Tensor: # (B, n)
+    "Words in their order at the end; before them the times, as negative numbers that are all different"
+    is_time = input_ids >= first_time
+    order = is_time.sort(dim=1, descending=True, stable=True).indices
+    apart = -1 - torch.arange(input_ids.shape[1], device=input_ids.device)
+    return torch.where(is_time, apart, input_ids).gather(1, order)
+
 class LoopCriteria(StoppingCriteria):
-    "Stops a text that ends in the same tokens several times in a row, and keeps which ones it stopped"
+    "Stops a text that ends in the same tokens several times in a row, and keeps which ones it stopped; not for beams"
     def __init__(self,
         ends:set, # ids that stand at the end of a finished text
         times:int=4, # so often in a row
         longest:int=16, # tokens that are repeated
+        first_time:int|None=None, # id of 0.00 s; ids from here on are times, which are left out
     ):
         self.ends = torch.tensor(sorted(ends))
         self.times = times
         self.longest = longest
-        self.stopped = None # (B,) bool
+        self.first_time = first_time
+        self.seen = 0 # tokens, the last time
+        self.stopped = None # (B,) bool, of the texts that are being written
 
     def __call__(self, input_ids, scores, **kwargs) -> Tensor: # (B,) bool
         n = input_ids.shape[1]
-        loops = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        if n <= self.seen: # other texts have begun
+            self.stopped = None
+        self.seen = n
+        words = input_ids if self.first_time is None else _times_first(input_ids, self.first_time)
+        loops = torch.zeros(len(words), dtype=torch.bool, device=words.device)
         for length in range(1, min(self.longest, n // self.times) + 1):
-            tail = input_ids[:, n - self.times * length:].unflatten(1, (self.times, length))
+            tail = words[:, n - self.times * length:].unflatten(1, (self.times, length))
             loops |= (tail == tail[:, :1]).flatten(1).all(1)
-        loops &= ~torch.isin(input_ids[:, -1], self.ends.to(input_ids.device))
+        loops &= ~torch.isin(input_ids[:, -1], self.ends.to(words.device))
         self.stopped = loops if self.stopped is None else self.stopped | loops
         return loops
 
@@ -211,8 +272,9 @@ def _watch_loops(speech, waves, window=None) -> StoppingCriteriaList:
     is_full = window_samples(speech, waves, window) == _full_samples(speech)
     if is_full or not speech.settings.fallback:
         return StoppingCriteriaList()
-    tok = speech.processor.tokenizer
-    return StoppingCriteriaList([LoopCriteria({tok.eos_token_id, tok.pad_token_id} - {None})])
+    before_times = getattr(speech.model.generation_config, 'no_timestamps_token_id', None)
+    first_time = None if before_times is None else before_times + 1
+    return StoppingCriteriaList([LoopCriteria(end_tokens(speech), first_time=first_time)])
 
 def _written_again(
     results:list, # of each recording: its text, or its segments
@@ -377,14 +439,14 @@ def write_with_times(
     languages = languages_of(speech, heard)
     told = _told(speech) | (dict(language=languages) if languages[0] else {})
     watch = _watch_loops(speech, waves, window)
+    prefixes = [decoder_prefix(model, tok, replace(speech.settings, language=language)) for language in languages]
     ids = new_tokens(
-        speech, _longest_text(speech, waves, max_new_tokens), return_timestamps=times, **told,
+        speech, _longest_text(speech, waves, max_new_tokens), len(prefixes[0]) - times, return_timestamps=times, **told,
         stopping_criteria=watch, encoder_outputs=BaseModelOutput(heard.last_hidden_state),
         force_unique_generate_call=True).tolist() # words, times and specials of each recording
     end = tok.eos_token_id
     first_time = model.generation_config.no_timestamps_token_id + 1
     word_ids = [[i for i in row if i < end] for row in ids]
-    prefixes = [decoder_prefix(model, tok, replace(speech.settings, language=language)) for language in languages]
     frames = [math.ceil(len(w) / (2 * speech.processor.feature_extractor.hop_length)) for w in waves]
     starts = token_starts(model, heard, prefixes, word_ids, frames)
     results = []
@@ -418,12 +480,12 @@ def _segments(
             segments.append(dict(start=start, end=min(seconds, end), text=text, words=words))
     return segments
 
-
 # %% ../../nbs/4_models/22_whisper.ipynb #0c3b57f3
 class WhisperFamily(Family):
     "OpenAI's Whisper and models of its architecture"
     model_types = ('whisper',)
     not_told = ('question', 'system')
+    changes_frames = True
     auto_class = 'WhisperForConditionalGeneration'
     def load(self, folder, settings, **options):
         return load_checked(WhisperForConditionalGeneration.from_pretrained, folder, **options)
@@ -445,8 +507,14 @@ class WhisperFamily(Family):
         pad = speech.processor.tokenizer.pad_token_id
         return made | dict(decoder_input_ids=pad_last(inputs, pad), labels=pad_last(labels, -100))
 
+    def change_frames(self, speech, batch, waves, changes):
+        return batch | dict(input_features=_changed_frames(speech, waves, batch['input_features'], changes))
+
     def write(self, speech, waves, max_new_tokens=None, rows=None):
         return _write(speech, waves, max_new_tokens)
+
+    def has_times(self, speech) -> bool: # not where frames are left out
+        return 'frame_selector' not in speech.model._modules
 
     def write_timed(self, speech, waves, max_new_tokens=None) -> list: # of segments, for each recording
         return write_with_times(speech, waves, max_new_tokens)
@@ -458,7 +526,8 @@ class WhisperFamily(Family):
             return
         n = len(prefix) + len(_word_ids(speech, row['text'])) - 1
         if n > limit:
-            whole = f'{n} tokens with what stands before it'
-            raise UserError(f'text: {whole}, but this decoder has {limit} positions; cut the recording')
+            whole = f'{n} tokens with the {len(prefix)} that stand before it'
+            shorter = 'cut the recording or shorten the prompt' if speech.settings.prompt else 'cut the recording'
+            raise UserError(f'text: {whole}, but this decoder has {limit} positions; {shorter}')
 
 register_family(WhisperFamily())

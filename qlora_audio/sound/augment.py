@@ -44,7 +44,7 @@ def _seeded(
         return
     digest = hashlib.sha256(repr((seed, key)).encode()).digest()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(digest[:8], 'little') >> 1)
+        torch.default_generator.manual_seed(int.from_bytes(digest[:8], 'little') >> 1) # and no GPU's
         yield
 
 # %% ../../nbs/3_sound/12_augment.ipynb #847ce9a8
@@ -236,7 +236,7 @@ class Augment:
     noise_folder:str = '' # recordings of noise to add instead of synthetic noise
     codec_p:float = 0. # through a lossy codec and back
     codecs:tuple = ('mulaw', 'mp3', 'opus') # one of them
-    spec_p:float = 1. # SpecAugment on the frames
+    spec_p:float = 1. # SpecAugment on the frames, where a collator has log-mel frames
     seed:int|None = None # with a key a call, draws of its own; None: torch's global generator
 
     def __call__(self,

@@ -125,13 +125,15 @@ def _train_step(
     return optimizer_step(loss, optimizer, step, max_grad_norm, lr)
 
 # %% ../../nbs/5_training/27_loop.ipynb #a2d7e482
-def _example_batches(examples, batch_size:int, seed:int): # yields lists of rows, without an end
+def _example_batches(examples, batch_size:int, seed:int): # yields (epoch, list of rows), without an end
     "Rows of similar length together; a stream as it comes"
     examples = keep_encoded(examples)
     if is_stream(examples):
-        for batch in stream_batches(examples, batch_size): yield [row for _, _, row in batch]
+        for batch in stream_batches(examples, batch_size): yield batch[0][0], [row for _, _, row in batch]
+    given = 0 # rows
     for batch in batches_by_length(row_seconds(examples), batch_size, random.Random(seed)):
-        yield [examples[i] for i in batch]
+        yield given // len(examples), [examples[i] for i in batch]
+        given += len(batch)
 
 def finetune(
     model:nn.Module, # whatever has requires_grad is trained
@@ -162,7 +164,9 @@ def finetune(
     model.train()
     with StepProgress(steps, desc) as show, chunked_loss(model), attend_with(model):
         for step in range(steps):
-            batch = collator(next(batches))
+            epoch, rows = next(batches)
+            if hasattr(collator, 'set_epoch'): collator.set_epoch(epoch) # a part of the seed of augmentation
+            batch = collator(rows)
             losses.append(_train_step(model, batch, opt, step, max_grad_norm, lr))
             schedule.step()
             show(losses)

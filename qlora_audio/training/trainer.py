@@ -88,12 +88,15 @@ class SetEpoch(TrainerCallback):
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b6efea8f
 class SeededRows(list):
-    "Rows (each with its seed and number) that set torch's CPU generator and Python's as each is handed out"
+    "Rows (each with seed, number and epoch) that set torch's CPU generator and Python's as each is handed out"
     at = '' # the row that was handed out last, for errors
+    collator = None # is told the epoch of each row, if it has set_epoch
     def __iter__(self):
-        for row, seed, i in super().__iter__():
+        tell_epoch = getattr(self.collator, 'set_epoch', None)
+        for row, seed, i, epoch in super().__iter__():
             torch.default_generator.manual_seed(seed)
             random.seed(seed)
+            if tell_epoch: tell_epoch(epoch)
             self.at = row_name(row, i) if isinstance(row, dict) else f'row {i + 1}'
             yield row
 
@@ -114,7 +117,8 @@ class SeededCollator:
     ) -> dict:
         if not keys: return {}
         def row(key): return key[2] if len(key) > 2 else self.data[key[1]]
-        rows = SeededRows((row(key), self.row_seed(*key[:2]), key[1]) for key in keys)
+        rows = SeededRows((row(key), self.row_seed(*key[:2]), key[1], key[0]) for key in keys)
+        rows.collator = self.collator
         state = random.getstate()
         with torch.random.fork_rng(devices=[]): batch = self.collated(rows)
         random.setstate(state)
@@ -833,14 +837,17 @@ class _ChangedFirst:
     def __init__(self, collator, augment): self.collator, self.augment = collator, augment
     def set_epoch(self, epoch:int): getattr(self.collator, 'set_epoch', lambda _: None)(epoch)
     def __call__(self, rows):
-        seeded = list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i) for i, r in enumerate(rows))
+        seeded = list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i, 0) for i, r in enumerate(rows))
         changed = _ChangedRows(seeded)
         changed.augment = self.augment
+        changed.collator = self.collator
         return self.collator(changed)
 
 def with_augment(collator, augment:Augment):
     "The same collator with changes to the sound: by its own method `with_augment`, or to the rows before it"
     if hasattr(collator, 'with_augment'): return collator.with_augment(augment)
+    if getattr(augment, 'vtlp', 0) or getattr(augment, 'tempo', 0): raise UserError(
+        'vtlp, tempo: a collator without with_augment gets changed sound, but its log-mel frames stay; set both to 0')
     return _ChangedFirst(collator, augment)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #97bbf13b
