@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DATA_HELP', 'BASE_SECONDS', 'AUTO', 'TRAIN_OPTIONS', 'FORMATS', 'OPTIMIZERS', 'GPU_PARTS', 'FUSIONS', 'COMMANDS',
-           'ENGINES', 'STEP_KINDS', 'RUN_FILE', 'MAY_CHANGE', 'Parser', 'parser', 'read_settings', 'with_settings',
-           'parse', 'return_large_blocks', 'is_memory', 'is_request', 'printable', 'one_line', 'check_places',
-           'run_command', 'main']
+           'ENGINES', 'STEP_KINDS', 'RUN_FILE', 'MAY_CHANGE', 'ONEDNN_KEPT', 'Parser', 'parser', 'read_settings',
+           'with_settings', 'parse', 'return_large_blocks', 'limit_onednn', 'is_memory', 'is_request', 'printable',
+           'one_line', 'check_places', 'run_command', 'main']
 
 # %% ../../nbs/7_tools/42_cli.ipynb #bfb17e03
 import argparse, contextlib, ctypes, difflib, errno, importlib, logging
@@ -418,6 +418,13 @@ def return_large_blocks(
     mmap_threshold, trim_threshold = -3, -1 # M_… of malloc.h
     return bool(library.mallopt(mmap_threshold, least) and library.mallopt(trim_threshold, _KEPT_AT_END))
 
+# %% ../../nbs/7_tools/42_cli.ipynb #mem00002
+ONEDNN_KEPT = 512 # products whose code oneDNN keeps
+
+def limit_onednn():
+    "For this process and those it starts; call it before torch multiplies"
+    os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', str(ONEDNN_KEPT))
+
 # %% ../../nbs/7_tools/42_cli.ipynb #a184b4b2
 def is_memory(e:BaseException) -> bool:
     "Whether what was asked for is more than this machine can hold"
@@ -539,6 +546,7 @@ def run_command(
     module, function = COMMANDS[args.command][0].split(':')
     _quiet_libraries()
     return_large_blocks()
+    limit_onednn()
     getattr(importlib.import_module(module), function)(args)
 
 def _say_error(e:Exception, debug:bool) -> int: # the status
