@@ -200,7 +200,7 @@ def cast_factor(
 def draw_mask(
     dropout:nn.Dropout, # of an adapter
     x:Tensor, # (..., in_features): its input
-) -> tuple: # a `SeededMask`, or bool (..., in_features), or None where all stays; the share that stays
+) -> tuple: # a SeededMask, or bool (..., in_features), or None where all stays; the share that stays
     "What dropout leaves in this step"
     p = dropout.p if dropout.training else 0.
     if not p: return None, 1.
@@ -210,15 +210,15 @@ def draw_mask(
     return torch.empty(x.shape, dtype=torch.bool, device=x.device).bernoulli_(1 - p), 1 - p
 
 def mask_for(
-    mask, # as `draw_mask` gives it
+    mask, # as draw_mask gives it
     x:Tensor, # (..., in_features)
-) -> Tensor|None: # for `apply_mask`
+) -> Tensor|None: # for apply_mask
     "The mask as numbers"
     return mask(x) if isinstance(mask, SeededMask) else mask
 
 def dropped_rows(
     x:Tensor, # (..., in_features)
-    mask:Tensor|None, # of `mask_for`
+    mask:Tensor|None, # of mask_for
 ) -> Tensor: # (N, in_features)
     "What dropout leaves of x, as rows"
     return (x if mask is None else apply_mask(x, mask)).reshape(-1, x.shape[-1])
@@ -232,7 +232,7 @@ class NF4LoRA(torch.autograd.Function):
         bias:Tensor|None, # (out_features,) in x's dtype
         A:Tensor, # (r, in_features)
         B:Tensor, # (out_features, r)
-        mask, # what dropout leaves of x: a `SeededMask`, or (..., in_features) bool; all if None
+        mask, # what dropout leaves of x: a SeededMask, or (..., in_features) bool; all if None
         scaling:float, # divided by dropout's share of what is left
         nf4:NF4Weight, # of the base
     ) -> Tensor: # (..., out_features) in x's dtype

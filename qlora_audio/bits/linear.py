@@ -272,7 +272,7 @@ def add_low_rank(
     y:Tensor, # (..., wide); changed in place
     low:Tensor, # (..., r), or (N, r) for the N vectors of y
     factor:Tensor, # (r, wide)
-    mask:Tensor|None=None, # (..., wide), as `apply_mask` takes it: where it counts; everywhere if None
+    mask:Tensor|None=None, # (..., wide), as apply_mask takes it: where it counts; everywhere if None
     scaling:float=1.,
 ) -> Tensor: # y
     "y += scaling · mask ∘ (low @ factor), without a temporary where the dtypes allow"

@@ -171,7 +171,7 @@ class Family:
 
     def change_frames(self,
         speech, # a SpeechModel
-        batch:dict, # from `batch`
+        batch:dict, # as the method batch made it
         waves:list, # of Tensors (n_samples,)
         changes:list, # for each a function: features (n_mels, n), feature extractor → features (n_mels, about n)
     ) -> dict: # the batch, frames that are sound changed

@@ -426,7 +426,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
         A:Tensor, # (r, in_features)
         B:Tensor, # (out_features, r)
         gate:Tensor, # (..., 1) or (..., r)
-        mask, # what dropout leaves of x: a `SeededMask`, or (..., in_features) bool; all if None
+        mask, # what dropout leaves of x: a SeededMask, or (..., in_features) bool; all if None
         scaling:float, # divided by dropout's share of what is left
         nf4:NF4Weight, # Ŵ
     ) -> Tensor: # (..., out_features) in x's dtype
