@@ -238,9 +238,8 @@ class NF4LoRA(torch.autograd.Function):
     ) -> Tensor: # (..., out_features) in x's dtype
         a = cast_factor(A, x)
         low = dropped_rows(x, mask_for(mask, x)).to(a.dtype) @ a.T        # (N, r)
-        stored = mask if isinstance(mask, Tensor) else None
-        ctx.save_for_backward(x, A, B, stored, low, *nf4.tensors)
-        ctx.seeded = None if stored is mask else mask
+        ctx.seeded = mask if isinstance(mask, SeededMask) else None
+        ctx.save_for_backward(x, A, B, None if ctx.seeded else mask, low, *nf4.tensors)
         ctx.scaling, ctx.nf4 = scaling, nf4
         return nf4.matmul(x, bias, low, B, scaling)
 

@@ -23,6 +23,7 @@ from ..errors import UserError
 from ..bits.linear import NF4Weight
 from qlora_audio.adapters.lora import (
     adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for, replace_module,
+    SeededMask,
 )
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
@@ -433,9 +434,8 @@ class NF4TemporalLoRA(torch.autograd.Function):
         a = cast_factor(A, x)
         h = dropped_rows(x, mask_for(mask, x)).to(a.dtype) @ a.T          # (N, r)
         g = gate.reshape(len(h), -1).to(h.dtype)
-        stored = mask if isinstance(mask, Tensor) else None
-        ctx.save_for_backward(x, A, B, stored, h, g, *nf4.tensors)
-        ctx.seeded = None if stored is mask else mask
+        ctx.seeded = mask if isinstance(mask, SeededMask) else None
+        ctx.save_for_backward(x, A, B, None if ctx.seeded else mask, h, g, *nf4.tensors)
         ctx.nf4, ctx.scaling, ctx.gate_shape, ctx.gate_dtype = nf4, scaling, gate.shape, gate.dtype
         return nf4.matmul(x, bias, h * g, B, scaling)
 
