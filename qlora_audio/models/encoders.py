@@ -128,7 +128,7 @@ def encode_whisper(
         raise UserError(f'input_features: {T} frames, the encoder has positions for {limit}; cut the recording')
     real = lengths_to_mask(lengths, T)                                                        # (B, T)
     x = F.gelu(encoder.conv1(input_features * real[:, None])) * real[:, None]              # (B, D, T)
-    x = F.gelu(encoder.conv2(x)).transpose(1, 2)                                           # (B, ceil(T/2), D)
+    x = F.gelu(encoder.conv2(x)).transpose(1, 2).contiguous()                              # (B, ceil(T/2), D)
     x = x + encoder.embed_positions(torch.arange(x.shape[1], device=x.device))
     x = F.dropout(x, p=encoder.dropout, training=encoder.training)
     # one encoder frame for two log-mel frames: it is real if the first of them is

@@ -36,7 +36,7 @@ def _attention_gradients(
 # %% ../../nbs/5_training/28_attention.ipynb #06451337
 class ShortAttention(torch.autograd.Function):
     "torch's attention on a CPU, and its gradients as five products of all heads (Dao et al. 2022, appendix B.2)"
-    longest = 256 # positions, up to which this is the faster way
+    most_pairs = 256 ** 2 # T · S, up to which this is the faster way
 
     @staticmethod
     def forward(ctx,
@@ -69,7 +69,8 @@ class ShortAttention(torch.autograd.Function):
 def _is_short(query:Tensor, key:Tensor, value:Tensor) -> bool:
     "Whether the five products are the faster way"
     if query.device.type != 'cpu' or {t.dtype for t in (query, key, value)} != {torch.bfloat16}: return False
-    if max(query.shape[2], key.shape[2]) > ShortAttention.longest or query.shape[-1] != value.shape[-1]: return False
+    pairs = query.shape[2] * key.shape[2]
+    if pairs > ShortAttention.most_pairs or query.shape[-1] != value.shape[-1]: return False
     return torch.is_grad_enabled() and query.requires_grad
 
 def _added_mask(
