@@ -42,7 +42,8 @@ class Workspace(threading.local):
         "A view of the shared memory"
         buffer = self.buffers.get(dtype)
         if buffer is None or buffer.numel() < n:
-            buffer = self.buffers[dtype] = torch.empty(n, dtype=dtype, device=device)
+            with torch.inference_mode(False): # training may write to it later
+                buffer = self.buffers[dtype] = torch.empty(n, dtype=dtype, device=device)
         return buffer[:n]
 
     def release(self):
@@ -370,6 +371,7 @@ class FrozenLinear(torch.autograd.Function):
         return nf4.matmul(x, bias)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable # the workspace would not keep what a second derivative needs
     def backward(ctx,
         grad:Tensor, # (..., out_features)
     ):
@@ -460,7 +462,7 @@ def _loaded(key, old, new, assign):
         raise UserError(f'{key}: {new.dtype} in the checkpoint, {old.dtype} in this layer; save the model again')
     if not assign and not old.is_meta:
         with torch.no_grad(): return old.copy_(new)
-    if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=False)
+    if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=old.requires_grad)
     return new.detach().to(old.dtype)
 
 # %% ../../nbs/1_bits/03_linear.ipynb #2bf67d84
