@@ -111,7 +111,9 @@ def is_read(
 def adaptable(module:nn.Module) -> bool:
     "Whether a layer can carry an adapter"
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear): return False
-    return isinstance(module, (nn.Linear, NF4Linear, Conv1D, nn.Embedding))
+    if isinstance(module, nn.Embedding): # positions, for one, are looked up in another way
+        return type(module).forward is nn.Embedding.forward or hasattr(module, 'embed_scale')
+    return isinstance(module, (nn.Linear, NF4Linear, Conv1D))
 
 def linear_layers(
     model:nn.Module,

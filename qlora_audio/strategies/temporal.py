@@ -440,6 +440,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
         return nf4.matmul(x, bias, h * g, B, scaling)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, grad): # (..., out_features)
         x, A, B, stored, h, g, *tensors = ctx.saved_tensors
         mask = mask_for(ctx.seeded or stored, x)
