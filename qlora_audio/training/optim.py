@@ -226,7 +226,7 @@ def _page_work(
 ) -> tuple: # page → group's id → (group, rows for bundles); (parameter, flat copy) of those that are not contiguous
     "What there is to do in each page"
     for p, _ in active:
-        if not state[p]: state[p]['step'] = torch.tensor(0.)
+        if not state[p]: state[p]['step'] = torch.tensor(0., dtype=torch.float32) # whatever the default dtype is
     steps = [state[p]['step'] for p, _ in active]
     if steps: torch._foreach_add_(steps, 1)
     work = collections.defaultdict(dict)
@@ -368,7 +368,8 @@ class _PagedSaving:
         saved, params = super().state_dict(), self._params()
         moments = read_moments(self.paged, [p for p in params if p in self.state])
         for i, state in saved['state'].items():
-            saved['state'][i] = state | dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]]))
+            averages = dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]]))
+            saved['state'][i] = state | averages | dict(step=state['step'].clone())
         return saved
 
     @torch.no_grad()
@@ -377,7 +378,8 @@ class _PagedSaving:
     ):
         "Continue exactly where it was saved; `UserError` and no change if it does not fit"
         self._fill(_moments_of(state_dict, self.param_groups))
-        steps = {i: torch.as_tensor(state['step'], dtype=torch.float32) for i, state in state_dict['state'].items()}
+        saved = {i: float(state['step']) for i, state in state_dict['state'].items()}
+        steps = {i: torch.tensor(step, dtype=torch.float32) for i, step in saved.items()} # not the saved tensors
         super().load_state_dict(state_dict | dict(state={i: dict(step=step) for i, step in steps.items()}))
 
     def __getstate__(self):
