@@ -42,9 +42,9 @@ def unsigned_dynamic_code() -> Tensor: # (256,) float32, ascending from 0 to 1
     "The dynamic data type without a sign, for numbers that are never negative (Dettmers et al. 2022, section 2.2)"
     levels = [0., 1.]
     for e in range(7):
-        edges = torch.linspace(0.1, 1, 2 ** (e + 1) + 1)
+        edges = torch.linspace(0.1, 1, 2 ** (e + 1) + 1, dtype=torch.float32)
         levels += (10 ** (e - 6) * (edges[:-1] + edges[1:]) / 2).tolist()
-    return torch.tensor(sorted(levels))
+    return torch.tensor(sorted(levels), dtype=torch.float32)
 
 UNSIGNED_DYNAMIC_CODE = unsigned_dynamic_code()
 STATE_CODES = DYNAMIC_CODE, UNSIGNED_DYNAMIC_CODE # of exp_avg and exp_avg_sq
