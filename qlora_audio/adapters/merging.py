@@ -211,7 +211,15 @@ def unmerge_adapter(
     return model
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #691b485c
-def _merge_one(model, name, into, dtype, read, digest):
+def _dtype_around(model):
+    "Of the first weight that is not in 4 bits, nor trained: what the model computes in; float32 where there is none"
+    held = [m for m in model.modules() if isinstance(m, LoRALayer) or hasattr(m, '_float32_hooks')]
+    trained = {id(p) for m in held for p in m.parameters() if p.requires_grad}
+    numbers = [p for p in model.parameters() if p.is_floating_point() and id(p) not in trained]
+    weights = [p for p in numbers if p.ndim > 1] or numbers
+    return weights[0].dtype if weights else torch.float32
+
+def _merge_one(model, name, into, dtype, around, read, digest):
     "Put one merged layer in its place; → ‖error‖², ‖weight‖², ‖Δ‖²"
     layer = model.get_submodule(name)
     if getattr(layer, 'input_dependent', False): layer = layer.constant_adapter()
@@ -219,7 +227,7 @@ def _merge_one(model, name, into, dtype, read, digest):
         for p in layer.adapter_parameters().values(): digest.update(p.detach().cpu().float().numpy().tobytes())
     base = getattr(layer, 'base_layer', layer)
     original = partial(original_weight, read, name, base) if read and in_4bit(base) else None
-    new, *squares = merged_layer(layer, into, dtype, original)
+    new, *squares = merged_layer(layer, into, dtype or (around if in_4bit(base) else base.weight.dtype), original)
     replace_module(model, name, new)
     return squares
 
@@ -229,7 +237,7 @@ def _ratio(a, b): return math.sqrt(a / b) if b else 0.
 def merge_adapter(
     model:nn.Module, # with adapters; changed in place
     into:str='dequantized', # '16bit', 'dequantized' or 'nf4'
-    dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; float32, or with '16bit' as the original
+    dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; if None as the model around them
     batches:list|None=None, # inputs on which outputs are compared: tensors, or dictionaries of arguments
     evaluate=None, # model → number, such as a word error rate; called before and after
     base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, its folder or name on the Hub
@@ -244,11 +252,12 @@ def merge_adapter(
     score = evaluate and evaluate(model)
     adapted, digest = set(adapted_layers(model)), hashlib.sha256()
     written_out = set() if into == 'nf4' else set(_layers_in_4bit(model))
+    around = _dtype_around(model)
     names = [n for n, _ in model.named_modules() if n in adapted | written_out]
     old_layers = {n: model.get_submodule(n) for n in names} if reversible else {}
     error, weight, delta = 0., 0., 0.
     for name in names:
-        squares = _merge_one(model, name, into, dtype, read, digest)
+        squares = _merge_one(model, name, into, dtype, around, read, digest)
         error, weight, delta = error + squares[0], weight + squares[1], delta + squares[2]
     _mark_merged(model, digest.hexdigest()[:16], into, old_layers)
     after = _output_error(outputs, _outputs(model, batches or []))
