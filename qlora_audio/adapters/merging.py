@@ -192,6 +192,7 @@ def _mark_merged(model, digest, into, old_layers):
     old = {k: vars(mark).get(k) for k in ('merged_adapters', 'quantization_config') if k in vars(mark)}
     mark.merged_adapters = getattr(mark, 'merged_adapters', []) + [digest]
     if into != 'nf4': vars(mark).pop('quantization_config', None)
+    vars(model).pop('before_merge', None) # what was to be put back is in the weights now
     if old_layers: model.before_merge = dict(layers=old_layers, mark=old, lora_config=model.lora_config)
     del model.lora_config
 
@@ -202,6 +203,9 @@ def unmerge_adapter(
     if 'before_merge' not in vars(model):
         raise UserError('model: it was not merged with reversible=True, and its old weights are gone; '
                         'load the base and the adapter again')
+    if adapted_layers(model):
+        raise UserError('model: it has got other adapters since it was merged, and these would be lost; '
+                        'save them, and load the base afresh')
     before, mark = vars(model).pop('before_merge'), getattr(model, 'config', model)
     for name, layer in before['layers'].items(): replace_module(model, name, layer.train(model.training))
     vars(mark).pop('merged_adapters', None)
