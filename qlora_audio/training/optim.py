@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNSIGNED_DYNAMIC_CODE', 'STATE_CODES', 'BUNDLE', 'adamw_', 'unsigned_dynamic_code', 'page_capacity', 'read_states',
-           'write_codes', 'PagedStates', 'read_moments', 'write_moments', 'bundles', 'bundle_', 'step_pages',
-           'PagedAdamW']
+           'write_codes', 'changed_blocks', 'PagedStates', 'read_moments', 'write_moments', 'bundles', 'bundle_',
+           'step_pages', 'PagedAdamW']
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #80f3d03a
 import collections
@@ -75,14 +75,27 @@ def read_states(
 def write_codes(
     slot:Tensor, # (page_bytes,) uint8, changed
     states:Tensor, # (2, capacity) float32
+    changed:list|None=None, # (first block, last block) of what is written; all of the page if None
 ):
     "Blockwise 8 bits: the scale is the largest magnitude of 256"
     codes, scales = _code_views(slot, states.shape[1])
-    blocks = states.view(2, -1, 256)
-    scales.copy_(blocks.abs().amax(2, keepdim=True))
-    scaled = blocks / scales.clamp_min(torch.finfo(torch.float32).tiny)
-    for row, code, x in zip(codes, STATE_CODES, scaled):
-        row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
+    for first, last in [(0, None)] if changed is None else changed:
+        blocks = states.view(2, -1, 256)[:, first:last]
+        scale = scales[:, first:last].copy_(blocks.abs().amax(2, keepdim=True))
+        scaled = blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)
+        for row, code, x in zip(codes[:, first:last], STATE_CODES, scaled):
+            row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
+
+def changed_blocks(
+    pieces, # (position in the page, how many weights) of what a step changes
+) -> list: # (first block, last block), neighbours in one
+    "The blocks of codes that a step must write; each belongs to one tensor"
+    spans = []
+    for at, n in sorted(pieces):
+        first, last = at // 256, -(-(at + n) // 256)
+        if spans and spans[-1][1] == first: first = spans.pop()[0]
+        spans.append((first, last))
+    return spans
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #560d86c5
 def _find_places(
@@ -146,12 +159,14 @@ class PagedStates:
     def pages(self,
         work:dict, # page → what there is to do in it
         write:bool=True, # states are changed
+        pieces=None, # work of a page → (position, how many) of what is changed in it; all of it if None
     ): # → states (2, capacity) of a page, what there is to do in it
         "One sweep over the pages that have work"
         for page, slot in self.pager.sweep(sorted(work, reverse=self.backwards), write):
             states = read_states(slot, self.kinds[page])
             yield states, work[page]
-            if write and self.kinds[page] == torch.uint8: write_codes(slot, states)
+            if write and self.kinds[page] == torch.uint8:
+                write_codes(slot, states, pieces and changed_blocks(pieces(work[page])))
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #26008720
 def _rows_by_page(paged:PagedStates, tensors:dict) -> dict: # page → [(two flat tensors, position, first, last)]
@@ -182,7 +197,8 @@ def write_moments(
     "States into their pages"
     paged.place(list(moments))
     flat = {p: [t.to(p.device).contiguous().view(-1) for t in pair] for p, pair in moments.items()}
-    for states, rows in paged.pages(_rows_by_page(paged, flat)):
+    def pieces(rows): return [(at, last - first) for _, at, first, last in rows]
+    for states, rows in paged.pages(_rows_by_page(paged, flat), pieces=pieces):
         for pair, at, first, last in rows:
             for tensor, row in zip(pair, states): row[at:at + last - first] = tensor[first:last]
 
@@ -247,7 +263,8 @@ def step_pages(
     "AdamW for every active parameter, page by page; the next sweep runs the other way"
     paged.place([p for p, _ in active])
     work, scattered = _page_work(active, state, paged.places)
-    for states, groups in paged.pages(work):
+    def pieces(groups): return [(at, n) for _, rows in groups.values() for _, _, n, at, _ in rows]
+    for states, groups in paged.pages(work, pieces=pieces):
         for group, rows in groups.values():
             for bundle in bundles(rows): bundle_(bundle, states, group)
     for p, flat in scattered: p.copy_(flat.view(p.shape))
