@@ -276,7 +276,7 @@ class AdapterSet:
     "What one adapter puts into a model, and what it takes out for that"
     config:LoRAConfig
     layers:dict # name → layer with its adapter, or module trained in full
-    own_modules:dict=field(default_factory=dict) # name → the base's own, of a module trained in full
+    own_modules:dict=field(default_factory=dict) # name → the base's own, of a module trained in full or changed for PiSSA
     biases:list=field(default_factory=list) # (layer of the base, its own bias, the trained copy)
     extras:dict=field(default_factory=dict) # name → what it brought beside its layers; in use, what the base has there
 
@@ -325,6 +325,7 @@ def _new_set(model, source, strict):
         for layer, bias, _ in biases: layer.bias = bias
         for n, m in own.items(): replace_module(model, n, m)
         raise
+    own |= {n: modules[n] for n, layer in adapted_layers(model).items() if layer.base_replaced}
     layers = adapted_layers(model) | {n: model.get_submodule(n) for n in own}
     now = extras_in(model)
     extras = {name: v for name, v in before.items() if now[name] is not v}
@@ -353,6 +354,9 @@ def _add(adapters, name, source, strict):
 # %% ../../nbs/2_adapters/09_merging.ipynb #2a7ebbe6
 def _check_sum(name, adapter):
     "`UserError` for what does not add up"
+    if changed := [n for n, layer in adapter.layers.items() if getattr(layer, 'base_replaced', None)]:
+        raise UserError(f'{name!r}: {adapter.layers[changed[0]].base_replaced!r} changed the base under {changed[0]} for '
+                        'it, so it does not add up with others; save it, and add what was saved')
     if adapter.own_modules or adapter.biases:
         raise UserError(f'{name!r}: it has biases or modules trained in full, which do not add up; leave it out')
     for n, layer in adapter.layers.items():
@@ -411,6 +415,9 @@ class Adapters:
         if not (layers := adapted_layers(model)): return
         if model.lora_config.modules_to_save or model.lora_config.bias != 'none':
             raise UserError('model: its biases and modules trained in full cannot be told from the base; '
+                            'save the adapter and add it to a fresh base')
+        if changed := [n for n, layer in layers.items() if layer.base_replaced]:
+            raise UserError(f'model: {layers[changed[0]].base_replaced!r} changed the base under its adapters; '
                             'save the adapter and add it to a fresh base')
         self.sets['default'], self.active = AdapterSet(model.lora_config, layers), 'default'
 
