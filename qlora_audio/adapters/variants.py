@@ -104,6 +104,10 @@ class DoRALinear(LoRALinear):
         super().__init__(*args, **kwargs)
         self.lora_magnitude_vector = nn.Parameter(row_norms(self))
 
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        vars(self).pop('base_squares', None) # the base may be another one now
+
     def row_scale(self) -> Tensor: # (out_features,) float32
         "What the rows of the sum are multiplied with; 1 at the start"
         return self.lora_magnitude_vector.float() / row_norms(self)

@@ -247,7 +247,8 @@ def product_way(x:Tensor) -> str: # 'operation', 'workspace' or 'torch'
     "Which way a layer multiplies `x`"
     if x.device.type == 'cuda': return 'operation' # a real GPU, or one that a compiler pretends
     on_cpu = x.device.type == 'cpu' or x.is_meta and workspace.takes_meta
-    return 'workspace' if on_cpu and not torch.compiler.is_compiling() else 'torch'
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() # a graph of its own must not share the workspace
+    return 'workspace' if on_cpu and not recorded else 'torch'
 
 @contextlib.contextmanager
 def meta_as_cpu():
