@@ -15,7 +15,8 @@ from torch import nn, Tensor
 from transformers.pytorch_utils import Conv1D
 from ..errors import UserError
 from qlora_audio.bits.linear import (
-    _check_input, apply_mask, in_compute_dtype, NF4Linear, NF4Weight, product_dtype, product_way, workspace,
+    _check_input, apply_mask, first_derivative, in_compute_dtype, NF4Linear, NF4Weight, product_dtype, product_way,
+    workspace,
 )
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #559f53ed
@@ -90,7 +91,7 @@ class _ApplySeededMask(torch.autograd.Function):
         return apply_mask(x, mask(x)).div_(mask.kept)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx, grad): return apply_mask(grad, ctx.mask(grad)).div_(ctx.mask.kept), None
 
 class SeededDropout(nn.Dropout):
@@ -255,7 +256,7 @@ class NF4LoRA(torch.autograd.Function):
         return nf4.matmul(x, bias, low, B, scaling)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx,
         grad:Tensor, # (..., out_features)
     ):

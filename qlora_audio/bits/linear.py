@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
-           'product_way', 'meta_as_cpu', 'apply_mask', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes',
-           'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
+           'product_way', 'meta_as_cpu', 'apply_mask', 'add_low_rank', 'NF4Weight', 'first_derivative', 'FrozenLinear',
+           'to_bytes', 'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint',
+           'NF4Linear']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
 import contextlib
@@ -359,6 +360,17 @@ class NF4Weight:
         return _multiply_checked(self, grad, None, low, factor, mask, scaling, True)
 
 # %% ../../nbs/1_bits/03_linear.ipynb #5e348ed6
+def first_derivative(backward):
+    "For a backward pass that autograd cannot differentiate once more: `UserError` where it is to"
+    name = backward.__qualname__.partition('.')[0].strip('_')
+    @functools.wraps(backward)
+    def checked(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise UserError(f'create_graph: gradients of {name} have no gradients of their own; leave create_graph out, '
+                            "or use torch's own layers where you need second derivatives")
+        return backward(ctx, *grads)
+    return checked
+
 class FrozenLinear(torch.autograd.Function):
     "x @ W_hat.T + bias with W_hat made from 4 bits in forward and once more in backward (QLoRA, equation 5)"
     @staticmethod
@@ -372,7 +384,7 @@ class FrozenLinear(torch.autograd.Function):
         return nf4.matmul(x, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable # the workspace would not keep what a second derivative needs
+    @first_derivative
     def backward(ctx,
         grad:Tensor, # (..., out_features)
     ):

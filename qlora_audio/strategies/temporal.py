@@ -20,7 +20,7 @@ import torchaudio.functional as AF
 from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
-from ..bits.linear import NF4Weight
+from ..bits.linear import first_derivative, NF4Weight
 from qlora_audio.adapters.lora import (
     adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for, replace_module,
     SeededMask,
@@ -440,7 +440,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
         return nf4.matmul(x, bias, h * g, B, scaling)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx, grad): # (..., out_features)
         x, A, B, stored, h, g, *tensors = ctx.saved_tensors
         mask = mask_for(ctx.seeded or stored, x)

@@ -12,6 +12,7 @@ from torch import nn, Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from ..bits.linear import first_derivative
 
 # %% ../../nbs/5_training/28_attention.ipynb #f530b896
 def _attention_gradients(
@@ -53,7 +54,7 @@ class ShortAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx,
         grad:Tensor, # (B, H, T, D)
     ):
