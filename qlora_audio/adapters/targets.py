@@ -100,7 +100,8 @@ def is_head(model:nn.Module, name:str, layer:nn.Module) -> bool:
     if layer is head: return True
     return name.rpartition('.')[2] in HEADS and not re.search(r'(^|[.])\d+[.]', name) # not inside of a layer
 
-READ_BY_MODEL = ('altup.prediction_coefs', 'altup.correction_coefs') # Gemma 3n clamps these weights in each step
+READ_BY_MODEL = ( # Gemma 3n clamps these weights in each step; T5 asks for the last one's dtype
+    'altup.prediction_coefs', 'altup.correction_coefs', 'DenseReluDense.wo')
 
 def is_read(
     name:str, # of a layer

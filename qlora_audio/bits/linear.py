@@ -291,7 +291,7 @@ def _multiply(nf4, x, bias, low, factor, mask, scaling, back) -> Tensor:
     "x @ W_hat.T, or x @ W_hat if `back`, with bias and adapter, on the way that `product_way` says"
     way = product_way(x)
     if way == 'operation':
-        if low is not None: low = low.reshape(*x.shape[:-1], -1).to(x.dtype)
+        if low is not None: low = low.reshape(*x.shape[:-1], low.shape[-1]).to(x.dtype)
         return torch.ops.qlora_audio.nf4_product(
             x, *nf4.tensors, bias, low, factor, mask, scaling, *nf4.shape, nf4.blocksize, back)
     if way == 'workspace': y = _matmul_back_cpu(nf4, x) if back else _matmul_cpu(nf4, x, bias)

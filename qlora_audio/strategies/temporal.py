@@ -433,7 +433,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
     ) -> Tensor: # (..., out_features) in x's dtype
         a = cast_factor(A, x)
         h = dropped_rows(x, mask_for(mask, x)).to(a.dtype) @ a.T          # (N, r)
-        g = gate.reshape(len(h), -1).to(h.dtype)
+        g = gate.reshape(-1, gate.shape[-1]).to(h.dtype)
         ctx.seeded = mask if isinstance(mask, SeededMask) else None
         ctx.save_for_backward(x, A, B, None if ctx.seeded else mask, h, g, *nf4.tensors)
         ctx.nf4, ctx.scaling, ctx.gate_shape, ctx.gate_dtype = nf4, scaling, gate.shape, gate.dtype
