@@ -299,7 +299,10 @@ def _train_biases(model, which):
     if which == 'none': return
     for module in model.modules():
         owner = module.base_layer if isinstance(module, LoRALayer) else module if which == 'all' else None
-        if getattr(owner, 'bias', None) is not None: owner.bias.requires_grad_(True)
+        bias = getattr(owner, 'bias', None)
+        if not isinstance(bias, nn.Parameter): continue # torch's LSTM has a `bias` that is True
+        bias.requires_grad_(True)
+        if isinstance(owner, NF4Linear): bias.data = bias.data.float() # for small steps; the layer casts it
 
 def _save_without_adapters(model, *args, **kwargs):
     "`save_pretrained` of a model that has adapters, whose names no `from_pretrained` knows"
