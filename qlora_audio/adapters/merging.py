@@ -139,8 +139,13 @@ def merged_layer(
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #a8123dbe
 def _outputs(model, batches):
-    "The model's outputs, on the CPU in float32"
-    with torch.no_grad(): out = [model(**b) if isinstance(b, dict) else model(b) for b in batches]
+    "The model's outputs without dropout, on the CPU in float32"
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(): out = [model(**b) if isinstance(b, dict) else model(b) for b in batches]
+    finally:
+        for m, mode in modes: m.training = mode
     return [getattr(o, 'logits', o).detach().float().cpu() for o in out]
 
 def _output_error(before, after):
