@@ -100,8 +100,9 @@ def is_head(model:nn.Module, name:str, layer:nn.Module) -> bool:
     if layer is head: return True
     return name.rpartition('.')[2] in HEADS and not re.search(r'(^|[.])\d+[.]', name) # not inside of a layer
 
-READ_BY_MODEL = ( # Gemma 3n clamps these weights in each step; T5 asks for the last one's dtype
-    'altup.prediction_coefs', 'altup.correction_coefs', 'DenseReluDense.wo')
+READ_BY_MODEL = ( # Gemma 3n clamps its weights in each step, T5 asks for a dtype, Mamba multiplies by itself
+    'altup.prediction_coefs', 'altup.correction_coefs', 'DenseReluDense.wo', 'mamba.dt_proj',
+    'mixer.dt_proj', 'mixer.x_proj', 'mixer.out_proj')
 
 def is_read(
     name:str, # of a layer
@@ -112,6 +113,7 @@ def is_read(
 def adaptable(module:nn.Module) -> bool:
     "Whether a layer can carry an adapter"
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear): return False
+    if type(module).__name__.endswith('Router'): return False # gives experts and their shares, no product
     if isinstance(module, nn.Embedding): # positions, for one, are looked up in another way
         return type(module).forward is nn.Embedding.forward or hasattr(module, 'embed_scale')
     return isinstance(module, (nn.Linear, NF4Linear, Conv1D))
