@@ -15,7 +15,8 @@ from torch import nn, Tensor
 from transformers.pytorch_utils import Conv1D
 from ..errors import UserError
 from qlora_audio.bits.linear import (
-    _check_input, apply_mask, in_compute_dtype, NF4Linear, NF4Weight, product_dtype, product_way, workspace,
+    _check_input, apply_mask, first_derivative, in_compute_dtype, NF4Linear, NF4Weight, product_dtype, product_way,
+    workspace,
 )
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #559f53ed
@@ -35,6 +36,9 @@ def base_weight(
     if getattr(layer.weight, 'quant_state', None) is not None: # bitsandbytes
         from bitsandbytes.functional import dequantize_4bit
         return dequantize_4bit(weight, layer.weight.quant_state).float()
+    if weight.dtype not in (torch.float64, torch.float32, torch.bfloat16, torch.float16): # scales are elsewhere
+        raise UserError(f'weight: the {weight.dtype} of a {type(layer).__name__} are no weights without their scales; '
+                        'load the base in 16 bits')
     return (weight.T if isinstance(layer, Conv1D) else weight).float()
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #ad428cb5
@@ -87,6 +91,7 @@ class _ApplySeededMask(torch.autograd.Function):
         return apply_mask(x, mask(x)).div_(mask.kept)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad): return apply_mask(grad, ctx.mask(grad)).div_(ctx.mask.kept), None
 
 class SeededDropout(nn.Dropout):
@@ -176,14 +181,21 @@ def adapter_parameters(
     return found
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #a11as002
+def _leave_fast_path(layers:nn.Module):
+    "torch's own encoder reads weights past their layers when it evaluates, unless it is told that it cannot"
+    if isinstance(layers, nn.TransformerEncoderLayer): layers.activation_relu_or_gelu = 0
+    if isinstance(layers, nn.TransformerEncoder): layers.use_nested_tensor = False
+
 def replace_module(
     model:nn.Module, # changed in place
     name:str, # of a submodule, with dots
     new:nn.Module,
 ):
     "Put `new` in the place of a submodule, under every name that this has"
+    if not name: raise UserError('model: a layer alone has no place for another; give nn.Sequential(layer)')
     old = model.get_submodule(name)
     for parent in list(model.modules()): # first all: `new` may hold `old`
+        _leave_fast_path(parent)
         for child, module in list(parent._modules.items()):
             if module is old: setattr(parent, child, new)
 
@@ -244,6 +256,7 @@ class NF4LoRA(torch.autograd.Function):
         return nf4.matmul(x, bias, low, B, scaling)
 
     @staticmethod
+    @first_derivative
     def backward(ctx,
         grad:Tensor, # (..., out_features)
     ):

@@ -139,8 +139,13 @@ def merged_layer(
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #a8123dbe
 def _outputs(model, batches):
-    "The model's outputs, on the CPU in float32"
-    with torch.no_grad(): out = [model(**b) if isinstance(b, dict) else model(b) for b in batches]
+    "The model's outputs without dropout, on the CPU in float32"
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(): out = [model(**b) if isinstance(b, dict) else model(b) for b in batches]
+    finally:
+        for m, mode in modes: m.training = mode
     return [getattr(o, 'logits', o).detach().float().cpu() for o in out]
 
 def _output_error(before, after):
@@ -192,6 +197,7 @@ def _mark_merged(model, digest, into, old_layers):
     old = {k: vars(mark).get(k) for k in ('merged_adapters', 'quantization_config') if k in vars(mark)}
     mark.merged_adapters = getattr(mark, 'merged_adapters', []) + [digest]
     if into != 'nf4': vars(mark).pop('quantization_config', None)
+    vars(model).pop('before_merge', None) # what was to be put back is in the weights now
     if old_layers: model.before_merge = dict(layers=old_layers, mark=old, lora_config=model.lora_config)
     del model.lora_config
 
@@ -202,6 +208,9 @@ def unmerge_adapter(
     if 'before_merge' not in vars(model):
         raise UserError('model: it was not merged with reversible=True, and its old weights are gone; '
                         'load the base and the adapter again')
+    if adapted_layers(model):
+        raise UserError('model: it has got other adapters since it was merged, and these would be lost; '
+                        'save them, and load the base afresh')
     before, mark = vars(model).pop('before_merge'), getattr(model, 'config', model)
     for name, layer in before['layers'].items(): replace_module(model, name, layer.train(model.training))
     vars(mark).pop('merged_adapters', None)
@@ -211,7 +220,15 @@ def unmerge_adapter(
     return model
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #691b485c
-def _merge_one(model, name, into, dtype, read, digest):
+def _dtype_around(model):
+    "Of the first weight that is not in 4 bits, nor trained: what the model computes in; float32 where there is none"
+    held = [m for m in model.modules() if isinstance(m, LoRALayer) or hasattr(m, '_float32_hooks')]
+    trained = {id(p) for m in held for p in m.parameters() if p.requires_grad}
+    numbers = [p for p in model.parameters() if p.is_floating_point() and id(p) not in trained]
+    weights = [p for p in numbers if p.ndim > 1] or numbers
+    return weights[0].dtype if weights else torch.float32
+
+def _merge_one(model, name, into, dtype, around, read, digest):
     "Put one merged layer in its place; → ‖error‖², ‖weight‖², ‖Δ‖²"
     layer = model.get_submodule(name)
     if getattr(layer, 'input_dependent', False): layer = layer.constant_adapter()
@@ -219,7 +236,7 @@ def _merge_one(model, name, into, dtype, read, digest):
         for p in layer.adapter_parameters().values(): digest.update(p.detach().cpu().float().numpy().tobytes())
     base = getattr(layer, 'base_layer', layer)
     original = partial(original_weight, read, name, base) if read and in_4bit(base) else None
-    new, *squares = merged_layer(layer, into, dtype, original)
+    new, *squares = merged_layer(layer, into, dtype or (around if in_4bit(base) else base.weight.dtype), original)
     replace_module(model, name, new)
     return squares
 
@@ -229,7 +246,7 @@ def _ratio(a, b): return math.sqrt(a / b) if b else 0.
 def merge_adapter(
     model:nn.Module, # with adapters; changed in place
     into:str='dequantized', # '16bit', 'dequantized' or 'nf4'
-    dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; float32, or with '16bit' as the original
+    dtype:torch.dtype|None=None, # of merged weights that are not in 4 bits; if None as the model around them
     batches:list|None=None, # inputs on which outputs are compared: tensors, or dictionaries of arguments
     evaluate=None, # model → number, such as a word error rate; called before and after
     base:nn.Module|str|Path|None=None, # for '16bit': the base before it was quantized, its folder or name on the Hub
@@ -244,11 +261,12 @@ def merge_adapter(
     score = evaluate and evaluate(model)
     adapted, digest = set(adapted_layers(model)), hashlib.sha256()
     written_out = set() if into == 'nf4' else set(_layers_in_4bit(model))
+    around = _dtype_around(model)
     names = [n for n, _ in model.named_modules() if n in adapted | written_out]
     old_layers = {n: model.get_submodule(n) for n in names} if reversible else {}
     error, weight, delta = 0., 0., 0.
     for name in names:
-        squares = _merge_one(model, name, into, dtype, read, digest)
+        squares = _merge_one(model, name, into, dtype, around, read, digest)
         error, weight, delta = error + squares[0], weight + squares[1], delta + squares[2]
     _mark_merged(model, digest.hexdigest()[:16], into, old_layers)
     after = _output_error(outputs, _outputs(model, batches or []))
@@ -263,7 +281,7 @@ class AdapterSet:
     "What one adapter puts into a model, and what it takes out for that"
     config:LoRAConfig
     layers:dict # name → layer with its adapter, or module trained in full
-    own_modules:dict=field(default_factory=dict) # name → the base's own, of a module trained in full
+    own_modules:dict=field(default_factory=dict) # name → the base's own, of what is trained in full or changed for PiSSA
     biases:list=field(default_factory=list) # (layer of the base, its own bias, the trained copy)
     extras:dict=field(default_factory=dict) # name → what it brought beside its layers; in use, what the base has there
 
@@ -312,6 +330,7 @@ def _new_set(model, source, strict):
         for layer, bias, _ in biases: layer.bias = bias
         for n, m in own.items(): replace_module(model, n, m)
         raise
+    own |= {n: modules[n] for n, layer in adapted_layers(model).items() if layer.base_replaced}
     layers = adapted_layers(model) | {n: model.get_submodule(n) for n in own}
     now = extras_in(model)
     extras = {name: v for name, v in before.items() if now[name] is not v}
@@ -340,6 +359,10 @@ def _add(adapters, name, source, strict):
 # %% ../../nbs/2_adapters/09_merging.ipynb #2a7ebbe6
 def _check_sum(name, adapter):
     "`UserError` for what does not add up"
+    if changed := [n for n, layer in adapter.layers.items() if getattr(layer, 'base_replaced', None)]:
+        how = adapter.layers[changed[0]].base_replaced
+        raise UserError(f'{name!r}: {how!r} changed the base under {changed[0]} for it, so it does not add up with others; '
+                        'save it, and add what was saved')
     if adapter.own_modules or adapter.biases:
         raise UserError(f'{name!r}: it has biases or modules trained in full, which do not add up; leave it out')
     for n, layer in adapter.layers.items():
@@ -398,6 +421,9 @@ class Adapters:
         if not (layers := adapted_layers(model)): return
         if model.lora_config.modules_to_save or model.lora_config.bias != 'none':
             raise UserError('model: its biases and modules trained in full cannot be told from the base; '
+                            'save the adapter and add it to a fresh base')
+        if changed := [n for n, layer in layers.items() if layer.base_replaced]:
+            raise UserError(f'model: {layers[changed[0]].base_replaced!r} changed the base under its adapters; '
                             'save the adapter and add it to a fresh base')
         self.sets['default'], self.active = AdapterSet(model.lora_config, layers), 'default'
 

@@ -318,6 +318,16 @@ def _refuse_flat(model):
         raise UserError('model: FullyShardedDataParallel keeps parameters flat; save inside of '
                         'FullyShardedDataParallel.summon_full_params and give model.module, or use fully_shard')
 
+def _warn_left_out(model, tensors, extras):
+    "A warning for what was trained and is in none of the files"
+    more = [t for _, ts in extras.values() for t in ts.values()]
+    same = {id(t) for t in tensors.values()}
+    places = {t.data_ptr() for t in more} # of a state_dict, other objects over the same memory
+    def saved(p): return id(p) in same or p.data_ptr() in places
+    left_out = [n for n, p in model.named_parameters() if p.requires_grad and p.numel() and not saved(p)]
+    if left_out: warnings.warn(f'model: {", ".join(_first_of(left_out))} would be trained, but belongs to no adapter and '
+                               'is not saved; name its module in modules_to_save', stacklevel=3)
+
 def save_adapter(
     model:nn.Module, # with adapters; wrapped by torch.compile, data parallelism or FSDP2 or not
     folder:str|Path, # made here; must not exist, or be empty
@@ -328,12 +338,13 @@ def save_adapter(
 ) -> Path: # the folder
     "The adapter in peft's format: adapter_config.json and adapter_model.safetensors"
     folder, model = Path(folder), unwrap(model)[0]
-    adapter_tensors(model) # an error if there are none
+    own = adapter_tensors(model) # an error if there are none
     _refuse_flat(model)
     if folder.exists() and not (folder.is_dir() and (overwrite or not any(folder.iterdir()))):
         raise UserError(f'{folder}: exists already; choose another folder, or overwrite=True for an adapter; '
                         'nothing was written')
     extras = _extras_of(model)
+    _warn_left_out(model, own, extras)
     tensors, texts = _saved_tensors(model), {CONFIG: peft_fields(model)}
     if extras: texts[SETTINGS] = {name: settings for name, (settings, _) in extras.items()}
     more = {f'{name}.{k}': t for name, (_, ts) in extras.items() for k, t in _copied(ts).items()}

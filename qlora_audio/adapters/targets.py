@@ -100,7 +100,9 @@ def is_head(model:nn.Module, name:str, layer:nn.Module) -> bool:
     if layer is head: return True
     return name.rpartition('.')[2] in HEADS and not re.search(r'(^|[.])\d+[.]', name) # not inside of a layer
 
-READ_BY_MODEL = ('altup.prediction_coefs', 'altup.correction_coefs') # Gemma 3n clamps these weights in each step
+READ_BY_MODEL = ( # Gemma 3n clamps its weights in each step, T5 asks for a dtype, Mamba multiplies by itself
+    'altup.prediction_coefs', 'altup.correction_coefs', 'DenseReluDense.wo', 'mamba.dt_proj',
+    'mixer.dt_proj', 'mixer.x_proj', 'mixer.out_proj')
 
 def is_read(
     name:str, # of a layer
@@ -111,7 +113,10 @@ def is_read(
 def adaptable(module:nn.Module) -> bool:
     "Whether a layer can carry an adapter"
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear): return False
-    return isinstance(module, (nn.Linear, NF4Linear, Conv1D, nn.Embedding))
+    if type(module).__name__.endswith('Router'): return False # gives experts and their shares, no product
+    if isinstance(module, nn.Embedding): # positions, for one, are looked up in another way
+        return type(module).forward is nn.Embedding.forward or hasattr(module, 'embed_scale')
+    return isinstance(module, (nn.Linear, NF4Linear, Conv1D))
 
 def linear_layers(
     model:nn.Module,
@@ -296,7 +301,10 @@ def _train_biases(model, which):
     if which == 'none': return
     for module in model.modules():
         owner = module.base_layer if isinstance(module, LoRALayer) else module if which == 'all' else None
-        if getattr(owner, 'bias', None) is not None: owner.bias.requires_grad_(True)
+        bias = getattr(owner, 'bias', None)
+        if not isinstance(bias, nn.Parameter): continue # torch's LSTM has a `bias` that is True
+        bias.requires_grad_(True)
+        if isinstance(owner, NF4Linear): bias.data = bias.data.float() # for small steps; the layer casts it
 
 def _save_without_adapters(model, *args, **kwargs):
     "`save_pretrained` of a model that has adapters, whose names no `from_pretrained` knows"

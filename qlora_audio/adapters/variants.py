@@ -7,6 +7,7 @@ __all__ = ['VARIANTS', 'Variant', 'register_variant', 'variants_for', 'make_adap
            'LoRAEmbedding', 'top_directions', 'like_base', 'Replaced', 'start_pissa', 'start_loftq']
 
 # %% ../../nbs/2_adapters/05_variants.ipynb #fc6f5778
+import copy
 from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
@@ -94,13 +95,18 @@ def row_norms(
     product = base(a.to(dtype)).float() - bias                             # (r, out_features): A Wᵀ
     cross = (b * product.T).sum(1)
     own = ((b @ (a @ a.T)) * b).sum(1)
-    return (layer.base_squares.to(b.device) + 2 * s * cross + s ** 2 * own).clamp_min(0).sqrt()
+    squares = layer.base_squares.to(b.device) + 2 * s * cross + s ** 2 * own
+    return squares.clamp_min(torch.finfo(torch.float32).tiny).sqrt() # a row of zeros has a length to divide by
 
 class DoRALinear(LoRALinear):
     "LoRA that learns the lengths of the weight's rows apart (Liu et al. 2024)"
     def __init__(self, *args, **kwargs): # as `LoRALinear`
         super().__init__(*args, **kwargs)
         self.lora_magnitude_vector = nn.Parameter(row_norms(self))
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        vars(self).pop('base_squares', None) # the base may be another one now
 
     def row_scale(self) -> Tensor: # (out_features,) float32
         "What the rows of the sum are multiplied with; 1 at the start"
@@ -112,9 +118,10 @@ class DoRALinear(LoRALinear):
         "Rows of the sum stretched to the learned lengths"
         y = self.base_layer(x)
         bias = self.base_layer.bias
-        scale = (self.lora_magnitude_vector / row_norms(self)).to(y.dtype)
+        scale = self.row_scale()
+        more = (scale - 1).to(y.dtype) # 16 bits have room for a little more than 1 only without the 1
         without_bias = y if bias is None else y - bias.to(y.dtype)
-        return y + (scale - 1) * without_bias + scale * self.adapter(x.to(y.dtype)) # at the start y, to the last bit
+        return y + more * without_bias + scale.to(y.dtype) * self.adapter(x.to(y.dtype)) # y itself at the start
 
     def merger(self):
         add, scale = super().merger(), self.row_scale()
@@ -129,6 +136,13 @@ def _check_dora(name, layer, config):
 register_variant('dora', lambda layer, config: config.use_dora, layer=DoRALinear, check=_check_dora)
 
 # %% ../../nbs/2_adapters/05_variants.ipynb #41553fd1
+def _embed_scale(
+    embedding:nn.Embedding,
+): # a number or () tensor
+    "What an embedding such as Gemma's or BART's multiplies the rows of its table with"
+    scale = getattr(embedding, 'embed_scale', 1.)
+    return scale.to(embedding.weight.dtype) if isinstance(scale, Tensor) else scale
+
 class LoRAEmbedding(LoRALayer):
     "A frozen embedding plus a trainable product: rows of Aᵀ looked up, then B"
     def __init__(self,
@@ -149,7 +163,8 @@ class LoRAEmbedding(LoRALayer):
         y, base = self.base_layer(ids), self.base_layer
         low = F.embedding(ids, self.lora_embedding_A.T, base.padding_idx, base.max_norm, base.norm_type,
                           base.scale_grad_by_freq)                        # (..., r)
-        return y + (low @ self.lora_embedding_B.T * self.scaling).to(y.dtype)
+        change = (low @ self.lora_embedding_B.T * self.scaling).to(y.dtype)
+        return y + change * _embed_scale(base)
 
     def delta(self, rows:slice=slice(None)) -> Tensor: # (rows of num_embeddings, embedding_dim) float32
         "What the adapter adds to the table"
@@ -159,9 +174,9 @@ class LoRAEmbedding(LoRALayer):
 
     @torch.no_grad()
     def merge(self, dtype:torch.dtype=torch.float32) -> nn.Embedding:
-        "One ordinary embedding; this layer is not changed"
-        base, table = self.base_layer, self.merged_weight().to(dtype)
-        new = nn.Embedding.from_pretrained(table, True, base.padding_idx, base.max_norm, base.norm_type)
+        "One embedding of the base's kind; this layer is not changed"
+        new = copy.copy(self.base_layer)
+        new._parameters = dict(weight=nn.Parameter(self.merged_weight().to(dtype), requires_grad=False))
         return new.train(self.training)
 
 register_variant('embedding', lambda layer, config: isinstance(layer, nn.Embedding), layer=LoRAEmbedding)

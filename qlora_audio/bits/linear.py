@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
-           'product_way', 'meta_as_cpu', 'apply_mask', 'add_low_rank', 'NF4Weight', 'FrozenLinear', 'to_bytes',
-           'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint', 'NF4Linear']
+           'product_way', 'meta_as_cpu', 'apply_mask', 'add_low_rank', 'NF4Weight', 'first_derivative', 'FrozenLinear',
+           'to_bytes', 'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint',
+           'NF4Linear']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
 import contextlib
@@ -42,7 +43,8 @@ class Workspace(threading.local):
         "A view of the shared memory"
         buffer = self.buffers.get(dtype)
         if buffer is None or buffer.numel() < n:
-            buffer = self.buffers[dtype] = torch.empty(n, dtype=dtype, device=device)
+            with torch.inference_mode(False): # training may write to it later
+                buffer = self.buffers[dtype] = torch.empty(n, dtype=dtype, device=device)
         return buffer[:n]
 
     def release(self):
@@ -246,7 +248,8 @@ def product_way(x:Tensor) -> str: # 'operation', 'workspace' or 'torch'
     "Which way a layer multiplies `x`"
     if x.device.type == 'cuda': return 'operation' # a real GPU, or one that a compiler pretends
     on_cpu = x.device.type == 'cpu' or x.is_meta and workspace.takes_meta
-    return 'workspace' if on_cpu and not torch.compiler.is_compiling() else 'torch'
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() # a graph of its own must not share the workspace
+    return 'workspace' if on_cpu and not recorded else 'torch'
 
 @contextlib.contextmanager
 def meta_as_cpu():
@@ -288,7 +291,7 @@ def _multiply(nf4, x, bias, low, factor, mask, scaling, back) -> Tensor:
     "x @ W_hat.T, or x @ W_hat if `back`, with bias and adapter, on the way that `product_way` says"
     way = product_way(x)
     if way == 'operation':
-        if low is not None: low = low.reshape(*x.shape[:-1], -1).to(x.dtype)
+        if low is not None: low = low.reshape(*x.shape[:-1], low.shape[-1]).to(x.dtype)
         return torch.ops.qlora_audio.nf4_product(
             x, *nf4.tensors, bias, low, factor, mask, scaling, *nf4.shape, nf4.blocksize, back)
     if way == 'workspace': y = _matmul_back_cpu(nf4, x) if back else _matmul_cpu(nf4, x, bias)
@@ -357,6 +360,17 @@ class NF4Weight:
         return _multiply_checked(self, grad, None, low, factor, mask, scaling, True)
 
 # %% ../../nbs/1_bits/03_linear.ipynb #5e348ed6
+def first_derivative(backward):
+    "For a backward pass that autograd cannot differentiate once more: `UserError` where it is to"
+    name = backward.__qualname__.partition('.')[0].strip('_')
+    @functools.wraps(backward)
+    def checked(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise UserError(f'create_graph: gradients of {name} have no gradients of their own; leave create_graph out, '
+                            "or use torch's own layers where you need second derivatives")
+        return backward(ctx, *grads)
+    return checked
+
 class FrozenLinear(torch.autograd.Function):
     "x @ W_hat.T + bias with W_hat made from 4 bits in forward and once more in backward (QLoRA, equation 5)"
     @staticmethod
@@ -370,6 +384,7 @@ class FrozenLinear(torch.autograd.Function):
         return nf4.matmul(x, bias)
 
     @staticmethod
+    @first_derivative
     def backward(ctx,
         grad:Tensor, # (..., out_features)
     ):
@@ -460,7 +475,7 @@ def _loaded(key, old, new, assign):
         raise UserError(f'{key}: {new.dtype} in the checkpoint, {old.dtype} in this layer; save the model again')
     if not assign and not old.is_meta:
         with torch.no_grad(): return old.copy_(new)
-    if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=False)
+    if isinstance(old, nn.Parameter): return nn.Parameter(new.detach(), requires_grad=old.requires_grad)
     return new.detach().to(old.dtype)
 
 # %% ../../nbs/1_bits/03_linear.ipynb #2bf67d84

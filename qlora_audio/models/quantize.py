@@ -394,7 +394,8 @@ def _out_of_float32(norm, args, y):
 def _grown_inputs(model, args, kwargs):
     "Forward pre-hook: sound that asks for a gradient, in training"
     if not (model.training and torch.is_grad_enabled()): return args, kwargs
-    def ask(t): return t.detach().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t
+    def asks(t): return t.requires_grad or not t.is_floating_point() # what was made before the model learns, too
+    def ask(t): return t if not isinstance(t, Tensor) or asks(t) else t.detach().requires_grad_()
     return tuple(map(ask, args)), {k: ask(v) for k, v in kwargs.items()}
 
 def require_input_grads(model:nn.Module):

@@ -20,7 +20,7 @@ import torchaudio.functional as AF
 from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
-from ..bits.linear import NF4Weight
+from ..bits.linear import first_derivative, NF4Weight
 from qlora_audio.adapters.lora import (
     adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for, replace_module,
     SeededMask,
@@ -433,13 +433,14 @@ class NF4TemporalLoRA(torch.autograd.Function):
     ) -> Tensor: # (..., out_features) in x's dtype
         a = cast_factor(A, x)
         h = dropped_rows(x, mask_for(mask, x)).to(a.dtype) @ a.T          # (N, r)
-        g = gate.reshape(len(h), -1).to(h.dtype)
+        g = gate.reshape(-1, gate.shape[-1]).to(h.dtype)
         ctx.seeded = mask if isinstance(mask, SeededMask) else None
         ctx.save_for_backward(x, A, B, None if ctx.seeded else mask, h, g, *nf4.tensors)
         ctx.nf4, ctx.scaling, ctx.gate_shape, ctx.gate_dtype = nf4, scaling, gate.shape, gate.dtype
         return nf4.matmul(x, bias, h * g, B, scaling)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad): # (..., out_features)
         x, A, B, stored, h, g, *tensors = ctx.saved_tensors
         mask = mask_for(ctx.seeded or stored, x)

@@ -12,6 +12,7 @@ from torch import nn, Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from ..bits.linear import first_derivative
 
 # %% ../../nbs/5_training/28_attention.ipynb #f530b896
 def _attention_gradients(
@@ -28,6 +29,7 @@ def _attention_gradients(
     g = grad.float()
     p = torch.baddbmm(logsum, q.float(), k.float().mT, beta=-1, alpha=scale)                    # (H, T, S)
     p = (p if mask is None else p.add_(mask)).exp_()
+    if bool((logsum < -1e30).any()): p.div_(p.sum(-1, keepdim=True).clamp_min(1)) # the lowest numbers swallow log S
     row_sum = (g * out.float()).sum(-1, keepdim=True)                                           # (H, T, 1)
     grad_scores = torch.baddbmm(row_sum, g, v.float().mT, beta=-1)                              # (H, T, S)
     grad_scores = grad_scores.mul_(p).mul_(scale).to(q.dtype)
@@ -52,6 +54,7 @@ class ShortAttention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @first_derivative
     def backward(ctx,
         grad:Tensor, # (B, H, T, D)
     ):
@@ -91,7 +94,7 @@ def short_sdpa(
     query:Tensor, # (B, H, T, D)
     key:Tensor, # (B, H or fewer, S, D)
     value:Tensor, # (B, H or fewer, S, D)
-    attention_mask:Tensor|None, # (B or 1, 1 or H, T, S)
+    attention_mask:Tensor|None, # (B or 1, 1 or H, T, S); one that has gradients goes torch's way
     dropout:float=0.,
     scaling:float|None=None,
     is_causal:bool|None=None,
@@ -101,7 +104,8 @@ def short_sdpa(
     "transformers' `sdpa_attention_forward`, through `ShortAttention` where that is faster"
     causal = query.shape[2] > 1 and attention_mask is None
     causal = causal and (getattr(module, 'is_causal', True) if is_causal is None else is_causal)
-    special = dropout or position_bias is not None or kwargs.get('softcap') is not None
+    learned = position_bias is not None or attention_mask is not None and attention_mask.requires_grad
+    special = dropout or learned or kwargs.get('softcap') is not None
     if special or not _is_short(query, key, value) or causal and query.shape[2] != key.shape[2]:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling,
                                       is_causal=is_causal, position_bias=position_bias, **kwargs)

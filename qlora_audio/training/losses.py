@@ -9,6 +9,7 @@ __all__ = ['LOGITS', 'CHUNKED', 'chunked_cross_entropy', 'chunked_head', 'chunke
 import contextlib
 import torch
 from torch import nn, Tensor
+from ..bits.linear import first_derivative
 from ..errors import UserError
 
 # %% ../../nbs/5_training/29_losses.ipynb #6bf10b1c
@@ -49,7 +50,7 @@ class _ChunkedLoss(torch.autograd.Function):
         return total
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx, upstream):
         grad, *grads = ctx.saved_tensors
         scaled = [g * upstream.to(g.dtype) for g in grads]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNSIGNED_DYNAMIC_CODE', 'STATE_CODES', 'BUNDLE', 'adamw_', 'unsigned_dynamic_code', 'page_capacity', 'read_states',
-           'write_codes', 'PagedStates', 'read_moments', 'write_moments', 'bundles', 'bundle_', 'step_pages',
-           'PagedAdamW']
+           'write_codes', 'changed_blocks', 'PagedStates', 'read_moments', 'write_moments', 'bundles', 'bundle_',
+           'step_pages', 'PagedAdamW']
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #80f3d03a
 import collections
@@ -42,9 +42,9 @@ def unsigned_dynamic_code() -> Tensor: # (256,) float32, ascending from 0 to 1
     "The dynamic data type without a sign, for numbers that are never negative (Dettmers et al. 2022, section 2.2)"
     levels = [0., 1.]
     for e in range(7):
-        edges = torch.linspace(0.1, 1, 2 ** (e + 1) + 1)
+        edges = torch.linspace(0.1, 1, 2 ** (e + 1) + 1, dtype=torch.float32)
         levels += (10 ** (e - 6) * (edges[:-1] + edges[1:]) / 2).tolist()
-    return torch.tensor(sorted(levels))
+    return torch.tensor(sorted(levels), dtype=torch.float32)
 
 UNSIGNED_DYNAMIC_CODE = unsigned_dynamic_code()
 STATE_CODES = DYNAMIC_CODE, UNSIGNED_DYNAMIC_CODE # of exp_avg and exp_avg_sq
@@ -75,14 +75,27 @@ def read_states(
 def write_codes(
     slot:Tensor, # (page_bytes,) uint8, changed
     states:Tensor, # (2, capacity) float32
+    changed:list|None=None, # (first block, last block) of what is written; all of the page if None
 ):
     "Blockwise 8 bits: the scale is the largest magnitude of 256"
     codes, scales = _code_views(slot, states.shape[1])
-    blocks = states.view(2, -1, 256)
-    scales.copy_(blocks.abs().amax(2, keepdim=True))
-    scaled = blocks / scales.clamp_min(torch.finfo(torch.float32).tiny)
-    for row, code, x in zip(codes, STATE_CODES, scaled):
-        row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
+    for first, last in [(0, None)] if changed is None else changed:
+        blocks = states.view(2, -1, 256)[:, first:last]
+        scale = scales[:, first:last].copy_(blocks.abs().amax(2, keepdim=True))
+        scaled = blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)
+        for row, code, x in zip(codes[:, first:last], STATE_CODES, scaled):
+            row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
+
+def changed_blocks(
+    pieces, # (position in the page, how many weights) of what a step changes
+) -> list: # (first block, last block), neighbours in one
+    "The blocks of codes that a step must write; each belongs to one tensor"
+    spans = []
+    for at, n in sorted(pieces):
+        first, last = at // 256, -(-(at + n) // 256)
+        if spans and spans[-1][1] == first: first = spans.pop()[0]
+        spans.append((first, last))
+    return spans
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #560d86c5
 def _find_places(
@@ -146,12 +159,14 @@ class PagedStates:
     def pages(self,
         work:dict, # page → what there is to do in it
         write:bool=True, # states are changed
+        pieces=None, # work of a page → (position, how many) of what is changed in it; all of it if None
     ): # → states (2, capacity) of a page, what there is to do in it
         "One sweep over the pages that have work"
         for page, slot in self.pager.sweep(sorted(work, reverse=self.backwards), write):
             states = read_states(slot, self.kinds[page])
             yield states, work[page]
-            if write and self.kinds[page] == torch.uint8: write_codes(slot, states)
+            if write and self.kinds[page] == torch.uint8:
+                write_codes(slot, states, pieces and changed_blocks(pieces(work[page])))
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #26008720
 def _rows_by_page(paged:PagedStates, tensors:dict) -> dict: # page → [(two flat tensors, position, first, last)]
@@ -182,7 +197,8 @@ def write_moments(
     "States into their pages"
     paged.place(list(moments))
     flat = {p: [t.to(p.device).contiguous().view(-1) for t in pair] for p, pair in moments.items()}
-    for states, rows in paged.pages(_rows_by_page(paged, flat)):
+    def pieces(rows): return [(at, last - first) for _, at, first, last in rows]
+    for states, rows in paged.pages(_rows_by_page(paged, flat), pieces=pieces):
         for pair, at, first, last in rows:
             for tensor, row in zip(pair, states): row[at:at + last - first] = tensor[first:last]
 
@@ -226,7 +242,7 @@ def _page_work(
 ) -> tuple: # page → group's id → (group, rows for bundles); (parameter, flat copy) of those that are not contiguous
     "What there is to do in each page"
     for p, _ in active:
-        if not state[p]: state[p]['step'] = torch.tensor(0.)
+        if not state[p]: state[p]['step'] = torch.tensor(0., dtype=torch.float32) # whatever the default dtype is
     steps = [state[p]['step'] for p, _ in active]
     if steps: torch._foreach_add_(steps, 1)
     work = collections.defaultdict(dict)
@@ -247,7 +263,8 @@ def step_pages(
     "AdamW for every active parameter, page by page; the next sweep runs the other way"
     paged.place([p for p, _ in active])
     work, scattered = _page_work(active, state, paged.places)
-    for states, groups in paged.pages(work):
+    def pieces(groups): return [(at, n) for _, rows in groups.values() for _, _, n, at, _ in rows]
+    for states, groups in paged.pages(work, pieces=pieces):
         for group, rows in groups.values():
             for bundle in bundles(rows): bundle_(bundle, states, group)
     for p, flat in scattered: p.copy_(flat.view(p.shape))
@@ -368,7 +385,8 @@ class _PagedSaving:
         saved, params = super().state_dict(), self._params()
         moments = read_moments(self.paged, [p for p in params if p in self.state])
         for i, state in saved['state'].items():
-            saved['state'][i] = state | dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]]))
+            averages = dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]]))
+            saved['state'][i] = state | averages | dict(step=state['step'].clone())
         return saved
 
     @torch.no_grad()
@@ -377,7 +395,8 @@ class _PagedSaving:
     ):
         "Continue exactly where it was saved; `UserError` and no change if it does not fit"
         self._fill(_moments_of(state_dict, self.param_groups))
-        steps = {i: torch.as_tensor(state['step'], dtype=torch.float32) for i, state in state_dict['state'].items()}
+        saved = {i: float(state['step']) for i, state in state_dict['state'].items()}
+        steps = {i: torch.tensor(step, dtype=torch.float32) for i, step in saved.items()} # not the saved tensors
         super().load_state_dict(state_dict | dict(state={i: dict(step=step) for i, step in steps.items()}))
 
     def __getstate__(self):
