@@ -94,13 +94,15 @@ FORMATS = ('txt', 'json', 'srt', 'vtt')
 OPTIMIZERS = ('adamw', 'adamw8bit')
 GPU_PARTS = ('machine', 'exact', 'kernels', 'product', 'step', 'generate', 'limits', 'paging', 'adapt')
 
+_NO_FALLBACK = dict(no_fallback=dict(
+    action='store_true', help='of Whisper in an own window: leave a text that repeats itself as it was written first'))
 _EVALUATE = dict(
-    data=dict(required=True, help=DATA_HELP), **_STREAM, **_ON_ERROR, **_ADAPTER, **_BASE,
+    data=dict(required=True, help=DATA_HELP), **_STREAM, **_ON_ERROR, **_ADAPTER, **_BASE, **_NO_FALLBACK,
     split=dict(default='test', help='which part of the data'), **_SEED,
     batch_size=dict(type=int, default=32, help='recordings heard at once'),
     out=dict(help='new JSONL file: a line for each recording'))
 _TRANSCRIBE = dict(
-    **_ADAPTER, **_BASE,
+    **_ADAPTER, **_BASE, **_NO_FALLBACK,
     format=dict(choices=FORMATS, default='txt', help='of what is written'),
     out=dict(help='folder for a file for each recording; printed if not given'),
     chunk_seconds=dict(

@@ -84,6 +84,8 @@ def load(args) -> SpeechModel:
     quantize = NF4Config(skip_modules=fully_trained(args)) if args.bits == 4 else None
     settings = {k: getattr(args, k) for k in ('language', 'task', 'prompt', 'question', 'window', 'pad_seconds')}
     settings |= _new_parts(args)
+    if getattr(args, 'no_fallback', False):
+        settings['fallback'] = False
     dtype = _asked_dtype(args.dtype)
     if args.base is None:
         dtype = dtype or torch.float32
@@ -181,11 +183,23 @@ def new_folder(folder) -> Path:
         raise UserError(f'{folder}: exists already; choose another folder')
     return folder
 
+def _check_writable(
+    folder:Path, # perhaps not made yet
+):
+    "Refuse a folder that cannot be written into, before there is anything to write"
+    there = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f'{printable(there)}: no folder that can be written into; choose another --out')
+
 def _new_file(file) -> Path:
-    "Refuse a file that exists"
+    "Refuse a file that exists, or whose folder does not"
+    file = Path(file)
     if os.path.lexists(file):
         raise UserError(f'{file}: exists already; choose another name')
-    return Path(file)
+    _check_writable(file.parent)
+    if not file.parent.exists():
+        raise UserError(f'{printable(file.parent)}: no such folder; make it, or choose another --out')
+    return file
 
 def at_least_one(args, *names):
     "Refuse numbers below 1"
@@ -370,6 +384,7 @@ def _transcript_files(
     suffix:str,
 ) -> dict: # file → where its transcript goes
     "None may exist, no two may be the same"
+    _check_writable(Path(out))
     places = {f: Path(out)/f'{name}.{suffix}' for f, name in found.items()}
     first = {}
     for file, place in places.items():
