@@ -26,8 +26,8 @@ import soundfile
 import torch
 import pyarrow.compute as pc
 from datasets import (
-    Audio, concatenate_datasets, Dataset, DatasetDict, get_dataset_split_names, IterableDataset, load_dataset,
-    load_dataset_builder, load_from_disk)
+    Audio, concatenate_datasets, Dataset, DatasetDict, Features, get_dataset_split_names, IterableDataset,
+    load_dataset, load_dataset_builder, load_from_disk)
 from datasets.table import InMemoryTable
 from pyarrow.dataset import ParquetFragmentScanOptions
 from ..errors import UserError
@@ -1620,12 +1620,19 @@ def _hub_side(raw, split:str, audio:str, speaker:str, speaker_disjoint:bool, see
         raise UserError(f'split: of {len(raw):,} rows none fell to {split!r}; use another seed, or name a test_part')
     return side
 
+def _with_places(raw, audio:str):
+    "Paths of a CSV file as the column of sound, which `datasets` makes of its shorter strings only"
+    def place(r): return {audio: None if r[audio] is None else dict(bytes=None, path=r[audio])}
+    return raw.map(place, features=Features(raw.features | {audio: Audio(decode=False)}))
+
 def _undecoded(raw, audio:str, path:str):
     "A dataset whose sound is left as it is kept: bytes, a path, or a waveform"
     kind = raw.features[audio] if raw.features else Audio()
     if isinstance(kind, dict) and {'array', 'sampling_rate'} <= kind.keys(): return raw
     is_encoded = isinstance(kind, dict) and kind.keys() <= {'bytes', 'path'}
-    if isinstance(kind, Audio) or is_encoded or getattr(kind, 'dtype', '') in ('string', 'binary'):
+    dtype = getattr(kind, 'dtype', '')
+    if dtype == 'large_string': return _with_places(raw, audio)
+    if isinstance(kind, Audio) or is_encoded or dtype in ('string', 'binary', 'large_binary'):
         return raw.cast_column(audio, Audio(decode=False)) if raw.features else raw
     raise UserError(f'audio_column: {shown(audio)!r} of {shown(path)} holds no sound ({shown(kind, 60)}); name another')
 
