@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LOCK', 'logger', 'fully_trained', 'load', 'base_rate', 'is_streamed', 'read_data', 'locked', 'write_whole',
            'new_folder', 'at_least_one', 'check_finite', 'print_now', 'say_skipped', 'CheckedStream', 'usable_rows',
-           'hear_all', 'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_push',
-           'run_demo', 'run_audit', 'run_plan', 'run_from_parts']
+           'hear_all', 'warn_of_windows', 'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export',
+           'run_push', 'run_demo', 'run_audit', 'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/43_commands.ipynb #e084c46d
 import argparse, contextlib, inspect, json, logging, math, os, sys, time, warnings
@@ -32,11 +32,12 @@ from ..models.families import SpeechModel
 from ..models.quantize import as_stored, audit, compute_dtype, fastest_dtype, NF4Config
 from ..models.released import check_all_in_weights, checkpoint_dtype, load_model, note_settings, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
+from ..models.whisper import WhisperFamily
 from ..training.loop import example_batches, transcribe_rows
 # what the strategies save beside an adapter can be loaded then
 from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal
 from .base import BASE, demo
-from .cli import BASE_SECONDS
+from .cli import BASE_SECONDS, read_settings, RUN_FILE
 from .export import export_model, new_place, push_to_hub
 from .plan import plan
 
@@ -334,12 +335,40 @@ def hear_all(speech, data, batch_size:int) -> tuple: # rows without sound, texts
             rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
     return rows, heard, seconds
 
+def _check_unheard(args, data):
+    "An error where another seed than in the training holds out recordings that the adapter has learned from"
+    file = Path(args.adapter or '', RUN_FILE)
+    if not args.adapter or not file.is_file() or args.split == 'train' or is_stream(data):
+        return
+    begun = read_settings(file)
+    if begun.get('data') != args.data or begun.get('seed') in (None, args.seed):
+        return
+    train, = read_data(argparse.Namespace(**vars(args) | dict(seed=begun['seed'])), 'train')
+    try:
+        check_splits(train, data)
+    except UserError:
+        raise UserError(f'--seed: with {args.seed}, recordings are held out that {args.adapter} was trained on; '
+                        f"give --seed {begun['seed']}, as in its training") from None
+
+def warn_of_windows(args, speech):
+    "Flags of a Whisper's window are of no use to other models"
+    if isinstance(speech.family, WhisperFamily):
+        return
+    for name in ('window', 'pad_seconds', 'no_fallback'):
+        value = getattr(args, name, None)
+        if value is not None and value is not False:
+            kind = speech.model.config.model_type
+            warnings.warn(f'--{name.replace("_", "-")}: a model of the type {kind} has no window to choose; '
+                          'it is not used', stacklevel=2)
+
 def run_evaluate(args):
     "The command `evaluate`"
     at_least_one(args, 'batch_size')
     out = _new_file(args.out) if args.out else None
     data, = read_data(args, args.split)
+    _check_unheard(args, data)
     speech = load(args)
+    warn_of_windows(args, speech)
     def check(rows, where): _check_durations(speech, rows, where)
     data = usable_rows(args, data, check, args.split)
     rows, heard, seconds = hear_all(speech, data, args.batch_size)
@@ -422,6 +451,7 @@ def run_transcribe(args):
     if args.chunk_seconds is not None and not args.chunk_seconds >= .5:
         raise UserError(f'--chunk-seconds: {args.chunk_seconds} is too short for a word; give 0.5 or more')
     speech = load(args)
+    warn_of_windows(args, speech)
     options = _pieces(args, speech)
     for file in found:
         with limit_told():

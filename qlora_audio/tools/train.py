@@ -28,7 +28,8 @@ from ..training.loop import TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from .cli import AUTO, RUN_FILE
 from .commands import at_least_one, check_finite, fully_trained, hear_all, is_streamed, load, locked
-from .commands import new_folder, print_now, read_data, say_skipped, usable_rows, write_whole
+from .commands import new_folder, print_now, read_data, say_skipped, usable_rows
+from .commands import warn_of_windows, write_whole
 from .export import adapter_card
 
 # %% ../../nbs/7_tools/44_train.ipynb #1488d1a4
@@ -157,6 +158,7 @@ def prepare_run(args):
     if args.align_steps and not isinstance(speech.model, AudioTextModel):
         raise UserError(f'--align-steps: a {type(speech.model).__name__} has no fusion module; leave it out')
     _warn_fresh(args, speech.model)
+    warn_of_windows(args, speech)
     if is_stream(train):
         train = ShuffledStream(train, _SHUFFLED * args.batch_size, args.seed)
     def usable(data, name): return None if data is None else usable_rows(args, data, speech.check_rows, name)
