@@ -290,14 +290,39 @@ class TimedSegment(Segment):
     "A segment with the times of its words"
     words:list # of dict(start, end, word)
 
-def _shifted(segments:list, seconds:float, first:float, last:float) -> list: # of TimedSegment
-    "Segments of a piece that begins at `seconds`, their words between `first` and `last` only"
-    out = []
+class _Spoken:
+    "A word of one transcript, equal to one of another that was said at about the same time"
+    def __init__(self, word:dict, seconds:float): # seconds at which its piece begins
+        self.middle = seconds + (word['start'] + word['end']) / 2
+        self.word = ''.join(filter(str.isalnum, word['word'].casefold())) or word['word']
+
+    def __eq__(self, other): return self.word == other.word and abs(self.middle - other.middle) < .8
+
+def _timed_seam(
+    piece:tuple, # start of its sound and of itself, seconds shared with the one before, segments of the family
+    following:tuple, # likewise
+    margin:float=.5, # seconds by which the times of a word may be wrong
+) -> tuple[int,int]: # how many words of the piece to keep, how many of the next to skip
+    "Where two overlapping pieces have words in common; else by the times of the words"
+    left, right = ([_Spoken(w, p[0]) for s in p[3] for w in s['words']] for p in (piece, following))
+    begin, shared = following[1:3]
+    before = sum(w.middle < begin - margin for w in left)
+    until = sum(w.middle < begin + shared + margin for w in right)
+    keep, skip = _seam(left[before:], right[:until], max(len(left), len(right)))
+    if skip: return before + keep, skip
+    middle = begin + shared / 2
+    return sum(w.middle < middle for w in left), sum(w.middle < middle for w in right)
+
+def _shifted(segments:list, seconds:float, first:int=0, last:int|None=None) -> list: # of TimedSegment
+    "Segments of a piece that begins at `seconds`; of all its words those from number `first` up to `last`"
+    out, n = [], 0
     for s in segments:
         words = [w | dict(start=round(w['start'] + seconds, 2), end=round(w['end'] + seconds, 2)) for w in s['words']]
-        kept = [w for w in words if first <= (w['start'] + w['end']) / 2 < last]
+        kept = words[max(0, first - n):None if last is None else max(0, last - n)]
+        n += len(words)
         if not kept: continue
-        text = s['text'] if len(kept) == len(words) else ' '.join(w['word'] for w in kept)
+        between = '' if s['text'] == ''.join(w['word'] for w in words) else ' ' # some languages have no spaces
+        text = s['text'] if len(kept) == len(words) else between.join(w['word'] for w in kept)
         start = s['start'] + seconds if kept[0] is words[0] else kept[0]['start']
         end = s['end'] + seconds if kept[-1] is words[-1] else kept[-1]['end']
         out.append(TimedSegment(round(start, 2), round(end, 2), text, kept))
@@ -341,13 +366,13 @@ def _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, paus
     batches = _in_batches(split_recording(sound, chunk_seconds, overlap_seconds, pause_db), batch_size)
     heard = (piece for batch in batches for piece in _timed_batch(model, batch, sound.rate, gate, **kwargs))
     before = next(heard, None)
-    first = 0.
+    first = 0
     while before is not None:
         following = next(heard, None)
-        last = math.inf if following is None or not following[2] else following[1] + following[2] / 2
+        overlap = following is not None and following[2]
+        last, skip = _timed_seam(before, following) if overlap else (None, 0)
         yield from _shifted(before[3], before[0], first, last)
-        first = 0. if math.isinf(last) else last
-        before = following
+        before, first = following, skip
     gate.tell(sound.name)
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #c39888c0
