@@ -8,7 +8,7 @@ __all__ = ['logger', 'FORMATS', 'frame_levels', 'has_speech', 'Gate', 'sounding'
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #6dabed1a
 import html, json, logging, math, re, unicodedata, warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 import numpy as np
@@ -357,6 +357,14 @@ def _timed_batch(model, pieces, rate, gate, **kwargs) -> list: # start, shared, 
     return [(start + span[0] / rate if span else start, start, shared, next(timed) if span else [])
             for (start, shared, _), span in zip(pieces, spans)]
 
+def _in_turn(segments): # yields segments
+    "The same, none of which ends after the next one begins"
+    before = None
+    for s in segments:
+        if before is not None: yield replace(before, end=max(before.start, min(before.end, s.start)))
+        before = s
+    if before is not None: yield before
+
 def _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, gate:Gate, **kwargs):
     "Segments with the times of words"
     _, _, chunk_seconds = _listener(model, batch_size, None, chunk_seconds, {})
@@ -394,7 +402,8 @@ def transcribe_stream(
         raise UserError(f'floor_db (--threshold): {floor_db} is no level below full scale; give -120 to 0')
     passing = Gate(floor_db, open=not gate)
     if _has_times(model):
-        yield from _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, passing, **kwargs)
+        yield from _in_turn(_timed_stream(
+            model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, passing, **kwargs))
         return
     hear, rate, chunk_seconds = _listener(model, batch_size, sampling_rate, chunk_seconds, kwargs)
     if not 0 <= overlap_seconds <= chunk_seconds / 2:
