@@ -25,7 +25,7 @@ from ..sound.audio import OTHER_SUFFIXES, quiet_bands, SUFFIXES
 from ..sound.audit import audit_data, check_splits
 from ..sound.batches import is_stream
 from ..sound.corpora import column, find_loader, left_out_summary, load_speech, parse_spec, skip_summary
-from ..sound.metrics import error_rates, word_errors
+from ..sound.metrics import basic_normalizer, error_rates, word_errors
 from ..sound.tables import shown as printable
 from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
@@ -166,7 +166,7 @@ def write_whole(
     text:str,
 ):
     "A file that has all of the text, or is as it was"
-    part = file.with_name(f'.{file.name}.new')
+    part = file.with_name(f'.{os.getpid()}.new') # a longer name than that of the file may be too long
     try:
         part.write_text(text, encoding='utf-8')
         os.replace(part, file)
@@ -307,9 +307,10 @@ def _write_transcripts(out, rows, heard):
     "A line of JSON for each recording"
     lines = []
     for row, hypothesis in zip(rows, heard):
+        words = len(row['text'].split()) if basic_normalizer(row['text']) else 0 # as in `error_rates`
         lines.append(dict(
             reference=row['text'], hypothesis=hypothesis, errors=word_errors(row['text'], hypothesis),
-            words=len(row['text'].split()), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
+            words=words, speaker=row.get('speaker'), duration=round(row['duration'], 3)))
     write_whole(out, ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
 
 def _print_classes(rates, speed):

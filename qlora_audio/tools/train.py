@@ -86,6 +86,9 @@ def _hold_out_dev(args, train):
         if args.dev == AUTO:
             return _hold_out_few(args, train)
     if args.dev not in (None, '', AUTO):
+        if args.dev == 'test':
+            warnings.warn('--dev test: the checkpoint is chosen by the recordings that it is measured on, so that its '
+                          'rate says too much; name another part, or none', stacklevel=2)
         dev, = read_data(args, args.dev)
         if not is_stream(dev):
             check_splits(train, dev)
