@@ -427,6 +427,12 @@ def _clock(
     ms = round(seconds * 1000)
     return f'{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}'
 
+_SHORTEST = .2 # seconds; a subtitle that ends when it begins is never shown
+
+def _shown_at(s:Segment, mark:str='.') -> str:
+    "When a subtitle appears, and when it goes"
+    return f'{_clock(s.start, mark)} --> {_clock(max(s.end, s.start + _SHORTEST), mark)}'
+
 def _plain(text:str) -> str:
     "One line without control characters"
     return ''.join(' ' if unicodedata.category(c) in ('Cc', 'Zl', 'Zp', 'Cs') else c for c in text).strip()
@@ -446,12 +452,12 @@ def to_srt(segments:list[Segment]) -> str:
     "SubRip subtitles"
     def block(i, s):
         text = _plain(s.text).replace('-->', '->')
-        return f"{i}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{text}\n"
+        return f"{i}\n{_shown_at(s, ',')}\n{text}\n"
     return '\n'.join(block(i, s) for i, s in enumerate(segments, 1))
 
 def to_vtt(segments:list[Segment]) -> str:
     "WebVTT subtitles; `&` and `<` mean something there"
-    def block(s): return f'{_clock(s.start)} --> {_clock(s.end)}\n{html.escape(_plain(s.text), quote=False)}\n'
+    def block(s): return f'{_shown_at(s)}\n{html.escape(_plain(s.text), quote=False)}\n'
     return 'WEBVTT\n\n' + '\n'.join(block(s) for s in segments)
 
 FORMATS = dict(txt=to_txt, json=to_json, srt=to_srt, vtt=to_vtt)
