@@ -254,6 +254,9 @@ def _listener(
     return hear, rate, chunk_seconds
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #25d5657f
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters: where whole phrases are one word
+_UNSPACED = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]')
+
 def _join(
     before:list, # start, end, words of the piece before; its end and words are cut at the seam
     start:float, # seconds at which the next piece begins
@@ -262,11 +265,17 @@ def _join(
     words:list[str], # of the next piece
 ) -> tuple: # where the next piece begins, and what is left of its words
     "Two overlapping pieces, each with its own words"
-    rates = len(before[2]) / max(before[1] - before[0], shared), len(words) / max(end - start, shared) # words a second
-    keep, skip = _seam(before[2], words, math.ceil(max(rates) * shared) + 1)
+    left, right = before[2], words
+    unspaced = _UNSPACED.search(''.join(left + right)) is not None
+    if unspaced: left, right = list(' '.join(left)), list(' '.join(right)) # letters
+    rates = len(left) / max(before[1] - before[0], shared), len(right) / max(end - start, shared) # a second
+    keep, skip = _seam(left, right, math.ceil(max(rates) * shared) + (4 if unspaced else 1))
+    if unspaced and (skip < 3 or left[keep - 3:keep] != right[skip - 3:skip]): keep, skip = len(left), 0 # by chance
     before[1] = start = min(before[1], start + shared / 2)
-    before[2] = before[2][:keep]
-    return start, words[skip:]
+    left, right = left[:keep], right[skip:]
+    if unspaced: left, right = ''.join(left).split(), ''.join(right).split()
+    before[2] = left
+    return start, right
 
 def _segments(pieces): # yields `Segment`s that have words
     "Pieces as `_hear_pieces` gives them, joined where they overlap"
