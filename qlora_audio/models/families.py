@@ -996,7 +996,16 @@ class CTCFamily(Family):
         return tok.batch_decode(ids)
 
     def check_row(self, speech, row):
-        self.spelled(speech, row['text'])
+        ids = self.spelled(speech, row['text'])
+        needed = len(ids) + sum(a == b for a, b in zip(ids, ids[1:])) # a blank stands between two that are alike
+        fe = getattr(speech.processor, 'feature_extractor', speech.processor)
+        if not row.get('duration') or not isinstance(fe, transformers.Wav2Vec2FeatureExtractor):
+            return
+        samples = torch.zeros(1).expand(max(1, round(row['duration'] * fe.sampling_rate)))
+        frames, = _real_frames(speech.model, {}, [samples])
+        if needed > frames:
+            raise UserError(f'text: {needed} letters and blanks, but this model has {max(0, frames)} frames for '
+                            f'{row["duration"]:.2f} s of sound; look at the text, or leave it out')
 
 register_family(CTCFamily(
     'wav2vec2', 'wav2vec2-conformer', 'wav2vec2-bert', 'hubert', 'wavlm', 'unispeech', 'unispeech-sat', 'parakeet_ctc'))

@@ -8,7 +8,7 @@ __all__ = ['logger', 'FORMATS', 'frame_levels', 'has_speech', 'Gate', 'sounding'
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #6dabed1a
 import html, json, logging, math, re, unicodedata, warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 import numpy as np
@@ -254,6 +254,9 @@ def _listener(
     return hear, rate, chunk_seconds
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #25d5657f
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters: where whole phrases are one word
+_UNSPACED = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]')
+
 def _join(
     before:list, # start, end, words of the piece before; its end and words are cut at the seam
     start:float, # seconds at which the next piece begins
@@ -262,11 +265,17 @@ def _join(
     words:list[str], # of the next piece
 ) -> tuple: # where the next piece begins, and what is left of its words
     "Two overlapping pieces, each with its own words"
-    rates = len(before[2]) / max(before[1] - before[0], shared), len(words) / max(end - start, shared) # words a second
-    keep, skip = _seam(before[2], words, math.ceil(max(rates) * shared) + 1)
+    left, right = before[2], words
+    unspaced = _UNSPACED.search(''.join(left + right)) is not None
+    if unspaced: left, right = list(' '.join(left)), list(' '.join(right)) # letters
+    rates = len(left) / max(before[1] - before[0], shared), len(right) / max(end - start, shared) # a second
+    keep, skip = _seam(left, right, math.ceil(max(rates) * shared) + (4 if unspaced else 1))
+    if unspaced and (skip < 3 or left[keep - 3:keep] != right[skip - 3:skip]): keep, skip = len(left), 0 # by chance
     before[1] = start = min(before[1], start + shared / 2)
-    before[2] = before[2][:keep]
-    return start, words[skip:]
+    left, right = left[:keep], right[skip:]
+    if unspaced: left, right = ''.join(left).split(), ''.join(right).split()
+    before[2] = left
+    return start, right
 
 def _segments(pieces): # yields `Segment`s that have words
     "Pieces as `_hear_pieces` gives them, joined where they overlap"
@@ -290,14 +299,39 @@ class TimedSegment(Segment):
     "A segment with the times of its words"
     words:list # of dict(start, end, word)
 
-def _shifted(segments:list, seconds:float, first:float, last:float) -> list: # of TimedSegment
-    "Segments of a piece that begins at `seconds`, their words between `first` and `last` only"
-    out = []
+class _Spoken:
+    "A word of one transcript, equal to one of another that was said at about the same time"
+    def __init__(self, word:dict, seconds:float): # seconds at which its piece begins
+        self.middle = seconds + (word['start'] + word['end']) / 2
+        self.word = ''.join(filter(str.isalnum, word['word'].casefold())) or word['word']
+
+    def __eq__(self, other): return self.word == other.word and abs(self.middle - other.middle) < .8
+
+def _timed_seam(
+    piece:tuple, # start of its sound and of itself, seconds shared with the one before, segments of the family
+    following:tuple, # likewise
+    margin:float=.5, # seconds by which the times of a word may be wrong
+) -> tuple[int,int]: # how many words of the piece to keep, how many of the next to skip
+    "Where two overlapping pieces have words in common; else by the times of the words"
+    left, right = ([_Spoken(w, p[0]) for s in p[3] for w in s['words']] for p in (piece, following))
+    begin, shared = following[1:3]
+    before = sum(w.middle < begin - margin for w in left)
+    until = sum(w.middle < begin + shared + margin for w in right)
+    keep, skip = _seam(left[before:], right[:until], max(len(left), len(right)))
+    if skip: return before + keep, skip
+    middle = begin + shared / 2
+    return sum(w.middle < middle for w in left), sum(w.middle < middle for w in right)
+
+def _shifted(segments:list, seconds:float, first:int=0, last:int|None=None) -> list: # of TimedSegment
+    "Segments of a piece that begins at `seconds`; of all its words those from number `first` up to `last`"
+    out, n = [], 0
     for s in segments:
         words = [w | dict(start=round(w['start'] + seconds, 2), end=round(w['end'] + seconds, 2)) for w in s['words']]
-        kept = [w for w in words if first <= (w['start'] + w['end']) / 2 < last]
+        kept = words[max(0, first - n):None if last is None else max(0, last - n)]
+        n += len(words)
         if not kept: continue
-        text = s['text'] if len(kept) == len(words) else ' '.join(w['word'] for w in kept)
+        between = '' if s['text'] == ''.join(w['word'] for w in words) else ' ' # some languages have no spaces
+        text = s['text'] if len(kept) == len(words) else between.join(w['word'] for w in kept)
         start = s['start'] + seconds if kept[0] is words[0] else kept[0]['start']
         end = s['end'] + seconds if kept[-1] is words[-1] else kept[-1]['end']
         out.append(TimedSegment(round(start, 2), round(end, 2), text, kept))
@@ -332,6 +366,14 @@ def _timed_batch(model, pieces, rate, gate, **kwargs) -> list: # start, shared, 
     return [(start + span[0] / rate if span else start, start, shared, next(timed) if span else [])
             for (start, shared, _), span in zip(pieces, spans)]
 
+def _in_turn(segments): # yields segments
+    "The same, none of which ends after the next one begins"
+    before = None
+    for s in segments:
+        if before is not None: yield replace(before, end=max(before.start, min(before.end, s.start)))
+        before = s
+    if before is not None: yield before
+
 def _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, gate:Gate, **kwargs):
     "Segments with the times of words"
     _, _, chunk_seconds = _listener(model, batch_size, None, chunk_seconds, {})
@@ -341,13 +383,13 @@ def _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, paus
     batches = _in_batches(split_recording(sound, chunk_seconds, overlap_seconds, pause_db), batch_size)
     heard = (piece for batch in batches for piece in _timed_batch(model, batch, sound.rate, gate, **kwargs))
     before = next(heard, None)
-    first = 0.
+    first = 0
     while before is not None:
         following = next(heard, None)
-        last = math.inf if following is None or not following[2] else following[1] + following[2] / 2
+        overlap = following is not None and following[2]
+        last, skip = _timed_seam(before, following) if overlap else (None, 0)
         yield from _shifted(before[3], before[0], first, last)
-        first = 0. if math.isinf(last) else last
-        before = following
+        before, first = following, skip
     gate.tell(sound.name)
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #c39888c0
@@ -369,7 +411,8 @@ def transcribe_stream(
         raise UserError(f'floor_db (--threshold): {floor_db} is no level below full scale; give -120 to 0')
     passing = Gate(floor_db, open=not gate)
     if _has_times(model):
-        yield from _timed_stream(model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, passing, **kwargs)
+        yield from _in_turn(_timed_stream(
+            model, audio, chunk_seconds, overlap_seconds, batch_size, pause_db, passing, **kwargs))
         return
     hear, rate, chunk_seconds = _listener(model, batch_size, sampling_rate, chunk_seconds, kwargs)
     if not 0 <= overlap_seconds <= chunk_seconds / 2:
@@ -393,6 +436,12 @@ def _clock(
     ms = round(seconds * 1000)
     return f'{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}'
 
+_SHORTEST = .2 # seconds; a subtitle that ends when it begins is never shown
+
+def _shown_at(s:Segment, mark:str='.') -> str:
+    "When a subtitle appears, and when it goes"
+    return f'{_clock(s.start, mark)} --> {_clock(max(s.end, s.start + _SHORTEST), mark)}'
+
 def _plain(text:str) -> str:
     "One line without control characters"
     return ''.join(' ' if unicodedata.category(c) in ('Cc', 'Zl', 'Zp', 'Cs') else c for c in text).strip()
@@ -412,12 +461,12 @@ def to_srt(segments:list[Segment]) -> str:
     "SubRip subtitles"
     def block(i, s):
         text = _plain(s.text).replace('-->', '->')
-        return f"{i}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{text}\n"
+        return f"{i}\n{_shown_at(s, ',')}\n{text}\n"
     return '\n'.join(block(i, s) for i, s in enumerate(segments, 1))
 
 def to_vtt(segments:list[Segment]) -> str:
     "WebVTT subtitles; `&` and `<` mean something there"
-    def block(s): return f'{_clock(s.start)} --> {_clock(s.end)}\n{html.escape(_plain(s.text), quote=False)}\n'
+    def block(s): return f'{_shown_at(s)}\n{html.escape(_plain(s.text), quote=False)}\n'
     return 'WEBVTT\n\n' + '\n'.join(block(s) for s in segments)
 
 FORMATS = dict(txt=to_txt, json=to_json, srt=to_srt, vtt=to_vtt)

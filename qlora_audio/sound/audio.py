@@ -52,6 +52,7 @@ def _not_audio(
 
 # %% ../../nbs/3_sound/11_audio.ipynb #bdc4b308
 _RATES, _MAX_CHANNELS = (1_000, 384_000), 64 # Hz, channels
+_UNKNOWN = 2**62 # samples: libsndfile says 2^63 - 1, and cannot go on after the first block
 logger = logging.getLogger(__name__)
 
 def _first_bytes(source) -> bytes:
@@ -86,9 +87,11 @@ def open_sound(
     except (soundfile.LibsndfileError, MemoryError, OverflowError) as e:
         why = getattr(e, 'error_string', type(e).__name__).rstrip('.')
         raise _not_audio(name, _first_bytes(source), why) from None
-    if _RATES[0] <= f.samplerate <= _RATES[1] and f.channels <= _MAX_CHANNELS: return f
     said = f'its header says {f.samplerate} Hz and {f.channels} channels'
+    good = _RATES[0] <= f.samplerate <= _RATES[1] and f.channels <= _MAX_CHANNELS
+    if good and f.frames < _UNKNOWN: return f
     f.close()
+    if good: raise Fault(name, 'no length in its header', 'as of FLAC that was written to a pipe', _CONVERT)
     advice = f'give {_RATES[0]:,} to {_RATES[1]:,} Hz and at most {_MAX_CHANNELS} channels'
     raise Fault(name, 'impossible header', said, advice)
 
@@ -145,7 +148,7 @@ def _limit(
     most = min(int(max_seconds * f.samplerate), _MOST_SAMPLES)
     asked = round(min(end, 2**31) * f.samplerate) if end is not None else most + 1 + round(start * f.samplerate)
     wanted = min(asked, f.frames) - round(start * f.samplerate)
-    if wanted <= most or f.frames >= 2**62: return wanted
+    if wanted <= most: return wanted
     advice = 'give a larger max_seconds' if most < _MOST_SAMPLES else 'name parts of it by start and end'
     raise Fault(name, 'too long', f'longer than {most / f.samplerate:.0f} s', f'cut it, or {advice}')
 
@@ -174,7 +177,8 @@ def resample(
     ratio = Fraction(rate, new_rate)
     if ratio.numerator * ratio.denominator > 2_000_000:
         ratio = ratio.limit_denominator(min(1_000, int((2_000_000 / ratio) ** 0.5)))
-    return AF.resample(wave, ratio.numerator, ratio.denominator)
+    made = AF.resample(wave, ratio.numerator, ratio.denominator)
+    return made[:math.ceil(len(wave) * new_rate / rate)] # a ratio that was rounded gives a few more
 
 # %% ../../nbs/3_sound/11_audio.ipynb #b7c298f2
 def load_audio(

@@ -66,6 +66,7 @@ def add_noise(
         spectrum = torch.fft.rfft(torch.randn(len(wave)))
         spectrum *= torch.arange(1, len(spectrum) + 1) ** -tilt
         noise = torch.fft.irfft(spectrum, n=len(wave))
+    if not noise.square().sum(): return wave # a silent part of a recording would be infinitely amplified
     return AF.add_noise(wave[None], noise[None], torch.tensor([snr_db]))[0]
 
 # %% ../../nbs/3_sound/12_augment.ipynb #2059857b

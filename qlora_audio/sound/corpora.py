@@ -26,8 +26,8 @@ import soundfile
 import torch
 import pyarrow.compute as pc
 from datasets import (
-    Audio, concatenate_datasets, Dataset, DatasetDict, get_dataset_split_names, IterableDataset, load_dataset,
-    load_dataset_builder, load_from_disk)
+    Audio, concatenate_datasets, Dataset, DatasetDict, Features, get_dataset_split_names, IterableDataset,
+    load_dataset, load_dataset_builder, load_from_disk)
 from datasets.table import InMemoryTable
 from pyarrow.dataset import ParquetFragmentScanOptions
 from ..errors import UserError
@@ -383,6 +383,13 @@ def _riff_truncated(head:bytes, size:int) -> bool:
     known = 0 < stated < 0x7ffff000 # a program that writes to a pipe does not know the length, and writes one of these
     return at + 8 <= len(head) and known and at + 8 + stated > size
 
+def _ogg_ends(tail:bytes) -> bool: # of the file
+    "Whether there is a whole page that says it is the last: bit 2 of its sixth byte"
+    page = tail[max(0, tail.rfind(b'OggS')):]
+    if len(page) < 27 or not page[5] & 4: return False
+    n = page[26] # segments, a byte for the length of each
+    return len(page) >= 27 + n + sum(page[27:27 + n])
+
 def is_truncated(
     path:str|Path,
     head_only:bool=False, # look at the head of WAV files, and at no others
@@ -395,9 +402,7 @@ def is_truncated(
         tail = f.read()
     if head[:4] == b'RIFF': return _riff_truncated(head, size)
     if head_only: return False
-    if head[:4] == b'OggS': # bit 2 of a page's sixth byte: the last page
-        last = tail.rfind(b'OggS')
-        return last < 0 or last + 5 >= len(tail) or not tail[last + 5] & 4
+    if head[:4] == b'OggS': return not _ogg_ends(tail)
     with soundfile.SoundFile(path) as f:
         held = 0
         while len(block := f.read(2**18, dtype='float32')): held += len(block)
@@ -422,6 +427,10 @@ def _wave_fault(wave:np.ndarray, silence:float) -> str:
     if loudest > 100: return 'not between -1 and 1' # whole numbers, stored as floats
     return 'silent' if loudest < silence else ''
 
+def _differs(stated:float, seconds:float) -> bool:
+    "Whether two lengths are not the same recording's"
+    return abs(stated - seconds) > max(0.1, 0.02 * seconds)
+
 def check_row(
     row:dict, # text, duration, and the files of decode_files; or its audio
     rate:int|None=None, # Hz to read at; the recording's own if None
@@ -442,10 +451,10 @@ def check_row(
     asked = row.get('question') or row.get('messages') # an answer may be longer than what was said
     if not asked and len(text) > 20 + max_chars_per_second * seconds: return 'text too long'
     stated = row.get('duration')
-    return 'wrong duration' if stated is not None and abs(stated - seconds) > max(0.1, 0.02 * seconds) else ''
+    return 'wrong duration' if stated is not None and _differs(stated, seconds) else ''
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #688e3f08
-_TABLE_VERSION, _CACHE_FROM = 4, 500 # files; smaller corpora are not worth a cached table
+_TABLE_VERSION, _CACHE_FROM = 5, 500 # files; smaller corpora are not worth a cached table
 _TYPES = dict(
     id=pa.string(), text=pa.string(), speaker=pa.string(), files=pa.list_(pa.string()),
     gaps=pa.list_(pa.float64()), starts=pa.list_(pa.float64()), ends=pa.list_(pa.float64()), duration=pa.float64(),
@@ -530,9 +539,12 @@ def _seconds(row:dict, sound_seconds) -> dict: # with `duration`
     start, end, file = row['starts'][0], row['ends'][0], row['files'][0]
     whole = sound_seconds(file)
     if not whole: raise Fault(file, 'the recording is empty', advice='export it again')
-    duration = row.get('duration') or (min(end, whole) if end is not None else whole) - start
+    heard = (min(end, whole) if end is not None else whole) - start
+    duration = row.get('duration') or heard
     if start < 0 or duration <= 0 or start >= whole or (end or 0) > whole + 0.1:
         raise Fault(file, 'no such part', f'{start:g} to {"the end" if end is None else f"{end:g}"} of {whole:.2f} s')
+    if _differs(duration, heard) and not file.lower().endswith('.mp3'): # of an MP3, a header may give an estimate
+        raise Fault(file, 'wrong duration', f'{duration:g} s are stated, and there are {heard:.2f}')
     return dict(duration=duration)
 
 def _whole_seconds(file:str) -> float:
@@ -924,7 +936,7 @@ def _manifest_fields(r, where:str) -> dict:
 
 def _manifest_lines(path:Path): # yields the number of a line, and its fields or a `Fault`
     "The lines of a manifest, one after the other"
-    suffix = path.suffix.lower()
+    suffix = Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower()
     delimiter = {'.csv': ',', '.tsv': '\t'}.get(suffix)
     lines = read_table(path, delimiter, needed=('path', 'text')) if delimiter else read_jsonl(path)
     yield from _fields_of(lines, path, _manifest_fields)
@@ -950,9 +962,11 @@ def read_manifest(
 def _manifest_row(i:int, r:dict, where:str) -> dict:
     "What a line says, as `measured_corpus` has it"
     part = '' if r['start'] is r['end'] is None else f'#{i}'
+    start, end, seconds = (r[k] for k in ('start', 'end', 'duration'))
+    if end is None and start is not None and seconds is not None: end = start + seconds
     row = dict(
         id=r['id'] or r['path'] + part, where=where, text=r['text'], speaker=r['speaker'], split=r['split'],
-        duration=r['duration'], starts=[r['start'] or 0.], ends=[r['end']])
+        duration=seconds, starts=[start or 0.], ends=[end])
     for k in MORE:
         if k in r: row[k] = r[k]
     return row
@@ -1054,7 +1068,7 @@ def _listed_corpus(
                            files=chosen.stamps, **how)
 
 def load_manifest(
-    path:str, # JSON Lines; or CSV, TSV with a header line
+    path:str, # JSON Lines; or CSV, TSV with a header line; packed if its name ends in .gz
     split:str, # a value of the column split; without one, 'train' or 'test': one recording in ten
     seed:int=0, # which
     rate:int=16_000, # Hz
@@ -1390,6 +1404,9 @@ def _audiofolder_table(path:str, split:str) -> tuple[Path,bool]: # table, whethe
     raise UserError(f'{shown(path)}: no metadata.csv or metadata.jsonl; give an audio folder, or use folder:PATH for '
                     f'recordings with a text beside each{hint}')
 
+# names that `datasets` knows
+_PARTS = ('train', 'training', 'test', 'testing', 'eval', 'evaluation', 'dev', 'valid', 'validation', 'val')
+
 def _audiofolder_fields(r, where:str, text_column:str, parts:set) -> dict:
     "A line of the table as one of a manifest"
     if isinstance(r, Fault): raise r
@@ -1416,6 +1433,7 @@ def load_audiofolder(
     "An audio folder of `datasets`: recordings and a table of them"
     file, whole = _audiofolder_table(path, split)
     parts = {f.name for f in file.parent.iterdir() if f.is_dir()}
+    if not parts & {split, *_PARTS}: parts = set() # of another kind, such as one folder for each speaker
     def fields(r, where): return _audiofolder_fields(r, where, text_column, parts)
     def lines():
         is_csv = file.suffix == '.csv'
@@ -1602,12 +1620,19 @@ def _hub_side(raw, split:str, audio:str, speaker:str, speaker_disjoint:bool, see
         raise UserError(f'split: of {len(raw):,} rows none fell to {split!r}; use another seed, or name a test_part')
     return side
 
+def _with_places(raw, audio:str):
+    "Paths of a CSV file as the column of sound, which `datasets` makes of its shorter strings only"
+    def place(r): return {audio: None if r[audio] is None else dict(bytes=None, path=r[audio])}
+    return raw.map(place, features=Features(raw.features | {audio: Audio(decode=False)}))
+
 def _undecoded(raw, audio:str, path:str):
     "A dataset whose sound is left as it is kept: bytes, a path, or a waveform"
     kind = raw.features[audio] if raw.features else Audio()
     if isinstance(kind, dict) and {'array', 'sampling_rate'} <= kind.keys(): return raw
     is_encoded = isinstance(kind, dict) and kind.keys() <= {'bytes', 'path'}
-    if isinstance(kind, Audio) or is_encoded or getattr(kind, 'dtype', '') in ('string', 'binary'):
+    dtype = getattr(kind, 'dtype', '')
+    if dtype == 'large_string': return _with_places(raw, audio)
+    if isinstance(kind, Audio) or is_encoded or dtype in ('string', 'binary', 'large_binary'):
         return raw.cast_column(audio, Audio(decode=False)) if raw.features else raw
     raise UserError(f'audio_column: {shown(audio)!r} of {shown(path)} holds no sound ({shown(kind, 60)}); name another')
 

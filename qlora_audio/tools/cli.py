@@ -94,13 +94,15 @@ FORMATS = ('txt', 'json', 'srt', 'vtt')
 OPTIMIZERS = ('adamw', 'adamw8bit')
 GPU_PARTS = ('machine', 'exact', 'kernels', 'product', 'step', 'generate', 'limits', 'paging', 'adapt')
 
+_NO_FALLBACK = dict(no_fallback=dict(
+    action='store_true', help='of Whisper in an own window: leave a text that repeats itself as it was written first'))
 _EVALUATE = dict(
-    data=dict(required=True, help=DATA_HELP), **_STREAM, **_ON_ERROR, **_ADAPTER, **_BASE,
+    data=dict(required=True, help=DATA_HELP), **_STREAM, **_ON_ERROR, **_ADAPTER, **_BASE, **_NO_FALLBACK,
     split=dict(default='test', help='which part of the data'), **_SEED,
     batch_size=dict(type=int, default=32, help='recordings heard at once'),
     out=dict(help='new JSONL file: a line for each recording'))
 _TRANSCRIBE = dict(
-    **_ADAPTER, **_BASE,
+    **_ADAPTER, **_BASE, **_NO_FALLBACK,
     format=dict(choices=FORMATS, default='txt', help='of what is written'),
     out=dict(help='folder for a file for each recording; printed if not given'),
     chunk_seconds=dict(
@@ -325,6 +327,20 @@ def read_settings(
     return {str(k)[:60].replace('-', '_'): _simple(k, v) for k, v in (settings or {}).items()}
 
 # %% ../../nbs/7_tools/42_cli.ipynb #51ad2745
+def _check_written(
+    action:argparse.Action, # the flag of that name
+    value, # from the file
+):
+    "Refuse what YAML reads as another thing than the words say, and a number that was left out"
+    name = action.dest
+    values = value if isinstance(value, list) else [value]
+    if action.type is None and any(isinstance(v, bool) for v in values) or isinstance(value, list) and None in values:
+        raise UserError(f'config: {name}: YAML reads yes, no, on, off and null as other things than words; write them '
+                        "in quotes, as in 'no'")
+    usual = TRAIN_OPTIONS.get(name, {})
+    if value is None and usual.get('type') and usual.get('default') is not None:
+        raise UserError(f'config: {name}: it has no value; write {name}: {usual["default"]}')
+
 def _parsed_setting(
     action:argparse.Action, # the flag of that name
     value, # from the file
@@ -333,7 +349,10 @@ def _parsed_setting(
     name = action.dest
     if action.nargs == 0 and not isinstance(value, bool):
         raise UserError(f'config: {name}: {str(value)[:60]!r} is neither true nor false; write one of them')
-    if action.nargs == 0 or value is None:
+    if action.nargs == 0:
+        return value
+    _check_written(action, value)
+    if value is None:
         return value
     if action.nargs in ('*', '+'):
         return [str(v) for v in (value if isinstance(value, list) else [value])]

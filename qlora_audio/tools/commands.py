@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LOCK', 'logger', 'fully_trained', 'load', 'base_rate', 'is_streamed', 'read_data', 'locked', 'write_whole',
            'new_folder', 'at_least_one', 'check_finite', 'print_now', 'say_skipped', 'CheckedStream', 'usable_rows',
-           'hear_all', 'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export', 'run_push',
-           'run_demo', 'run_audit', 'run_plan', 'run_from_parts']
+           'hear_all', 'warn_of_windows', 'run_evaluate', 'run_transcribe', 'run_merge', 'run_audit_data', 'run_export',
+           'run_push', 'run_demo', 'run_audit', 'run_plan', 'run_from_parts']
 
 # %% ../../nbs/7_tools/43_commands.ipynb #e084c46d
 import argparse, contextlib, inspect, json, logging, math, os, sys, time, warnings
@@ -25,18 +25,19 @@ from ..sound.audio import OTHER_SUFFIXES, quiet_bands, SUFFIXES
 from ..sound.audit import audit_data, check_splits
 from ..sound.batches import is_stream
 from ..sound.corpora import column, find_loader, left_out_summary, load_speech, parse_spec, skip_summary
-from ..sound.metrics import error_rates, word_errors
+from ..sound.metrics import basic_normalizer, error_rates, word_errors
 from ..sound.tables import shown as printable
 from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
 from ..models.quantize import as_stored, audit, compute_dtype, fastest_dtype, NF4Config
 from ..models.released import check_all_in_weights, checkpoint_dtype, load_model, note_settings, read_config
 from ..models.transcribe import FORMATS, Sound, transcribe_stream
+from ..models.whisper import WhisperFamily
 from ..training.loop import example_batches, transcribe_rows
 # what the strategies save beside an adapter can be loaded then
 from ..strategies import frames as _frames, ranks as _ranks, temporal as _temporal
 from .base import BASE, demo
-from .cli import BASE_SECONDS
+from .cli import BASE_SECONDS, read_settings, RUN_FILE
 from .export import export_model, new_place, push_to_hub
 from .plan import plan
 
@@ -84,6 +85,8 @@ def load(args) -> SpeechModel:
     quantize = NF4Config(skip_modules=fully_trained(args)) if args.bits == 4 else None
     settings = {k: getattr(args, k) for k in ('language', 'task', 'prompt', 'question', 'window', 'pad_seconds')}
     settings |= _new_parts(args)
+    if getattr(args, 'no_fallback', False):
+        settings['fallback'] = False
     dtype = _asked_dtype(args.dtype)
     if args.base is None:
         dtype = dtype or torch.float32
@@ -163,7 +166,7 @@ def write_whole(
     text:str,
 ):
     "A file that has all of the text, or is as it was"
-    part = file.with_name(f'.{file.name}.new')
+    part = file.with_name(f'.{os.getpid()}.new') # a longer name than that of the file may be too long
     try:
         part.write_text(text, encoding='utf-8')
         os.replace(part, file)
@@ -181,11 +184,23 @@ def new_folder(folder) -> Path:
         raise UserError(f'{folder}: exists already; choose another folder')
     return folder
 
+def _check_writable(
+    folder:Path, # perhaps not made yet
+):
+    "Refuse a folder that cannot be written into, before there is anything to write"
+    there = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f'{printable(there)}: no folder that can be written into; choose another --out')
+
 def _new_file(file) -> Path:
-    "Refuse a file that exists"
+    "Refuse a file that exists, or whose folder does not"
+    file = Path(file)
     if os.path.lexists(file):
         raise UserError(f'{file}: exists already; choose another name')
-    return Path(file)
+    _check_writable(file.parent)
+    if not file.parent.exists():
+        raise UserError(f'{printable(file.parent)}: no such folder; make it, or choose another --out')
+    return file
 
 def at_least_one(args, *names):
     "Refuse numbers below 1"
@@ -292,9 +307,10 @@ def _write_transcripts(out, rows, heard):
     "A line of JSON for each recording"
     lines = []
     for row, hypothesis in zip(rows, heard):
+        words = len(row['text'].split()) if basic_normalizer(row['text']) else 0 # as in `error_rates`
         lines.append(dict(
             reference=row['text'], hypothesis=hypothesis, errors=word_errors(row['text'], hypothesis),
-            words=len(row['text'].split()), speaker=row.get('speaker'), duration=round(row['duration'], 3)))
+            words=words, speaker=row.get('speaker'), duration=round(row['duration'], 3)))
     write_whole(out, ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
 
 def _print_classes(rates, speed):
@@ -320,12 +336,40 @@ def hear_all(speech, data, batch_size:int) -> tuple: # rows without sound, texts
             rows += [{k: v for k, v in row.items() if k != 'audio'} for row in batch]
     return rows, heard, seconds
 
+def _check_unheard(args, data):
+    "An error where another seed than in the training holds out recordings that the adapter has learned from"
+    file = Path(args.adapter or '', RUN_FILE)
+    if not args.adapter or not file.is_file() or args.split == 'train' or is_stream(data):
+        return
+    begun = read_settings(file)
+    if begun.get('data') != args.data or begun.get('seed') in (None, args.seed):
+        return
+    train, = read_data(argparse.Namespace(**vars(args) | dict(seed=begun['seed'])), 'train')
+    try:
+        check_splits(train, data)
+    except UserError:
+        raise UserError(f'--seed: with {args.seed}, recordings are held out that {args.adapter} was trained on; '
+                        f"give --seed {begun['seed']}, as in its training") from None
+
+def warn_of_windows(args, speech):
+    "Flags of a Whisper's window are of no use to other models"
+    if isinstance(speech.family, WhisperFamily):
+        return
+    for name in ('window', 'pad_seconds', 'no_fallback'):
+        value = getattr(args, name, None)
+        if value is not None and value is not False:
+            kind = speech.model.config.model_type
+            warnings.warn(f'--{name.replace("_", "-")}: a model of the type {kind} has no window to choose; '
+                          'it is not used', stacklevel=2)
+
 def run_evaluate(args):
     "The command `evaluate`"
     at_least_one(args, 'batch_size')
     out = _new_file(args.out) if args.out else None
     data, = read_data(args, args.split)
+    _check_unheard(args, data)
     speech = load(args)
+    warn_of_windows(args, speech)
     def check(rows, where): _check_durations(speech, rows, where)
     data = usable_rows(args, data, check, args.split)
     rows, heard, seconds = hear_all(speech, data, args.batch_size)
@@ -370,6 +414,7 @@ def _transcript_files(
     suffix:str,
 ) -> dict: # file → where its transcript goes
     "None may exist, no two may be the same"
+    _check_writable(Path(out))
     places = {f: Path(out)/f'{name}.{suffix}' for f, name in found.items()}
     first = {}
     for file, place in places.items():
@@ -407,6 +452,7 @@ def run_transcribe(args):
     if args.chunk_seconds is not None and not args.chunk_seconds >= .5:
         raise UserError(f'--chunk-seconds: {args.chunk_seconds} is too short for a word; give 0.5 or more')
     speech = load(args)
+    warn_of_windows(args, speech)
     options = _pieces(args, speech)
     for file in found:
         with limit_told():

@@ -6,7 +6,7 @@
 __all__ = ['LOG', 'Stop', 'prepare_run', 'run_train', 'dry_run']
 
 # %% ../../nbs/7_tools/44_train.ipynb #f310378a
-import argparse, json, shutil, signal, sys, tempfile, threading, time, warnings
+import argparse, json, math, shutil, signal, sys, tempfile, threading, time, warnings
 from pathlib import Path
 import torch
 import yaml
@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..adapters.saving import read_adapter, save_adapter
 from ..adapters.targets import add_lora, count_parameters, lora_table, LoRAConfig
 from ..sound.audit import check_splits, divide
-from ..sound.batches import is_stream, ShuffledStream
+from ..sound.batches import is_stream, LengthBatchSampler, row_seconds, ShuffledStream
 from ..sound.corpora import column
 from ..sound.metrics import error_rates
 from ..models.families import class_rates
@@ -28,7 +28,8 @@ from ..training.loop import TUNE_AUGMENT
 from ..training.trainer import check_reporters, memory_used, QLoRAArguments, QLoRATrainer, RESUME
 from .cli import AUTO, RUN_FILE
 from .commands import at_least_one, check_finite, fully_trained, hear_all, is_streamed, load, locked
-from .commands import new_folder, print_now, read_data, say_skipped, usable_rows, write_whole
+from .commands import new_folder, print_now, read_data, say_skipped, usable_rows
+from .commands import warn_of_windows, write_whole
 from .export import adapter_card
 
 # %% ../../nbs/7_tools/44_train.ipynb #1488d1a4
@@ -85,6 +86,9 @@ def _hold_out_dev(args, train):
         if args.dev == AUTO:
             return _hold_out_few(args, train)
     if args.dev not in (None, '', AUTO):
+        if args.dev == 'test':
+            warnings.warn('--dev test: the checkpoint is chosen by the recordings that it is measured on, so that its '
+                          'rate says too much; name another part, or none', stacklevel=2)
         dev, = read_data(args, args.dev)
         if not is_stream(dev):
             check_splits(train, dev)
@@ -119,16 +123,33 @@ def _warn_fresh(args, model):
     warnings.warn(f'--train-fusion: nobody has trained the fusion module of {args.base} yet, and it is {frozen} under '
                   f'its adapter, so that the decoder may never hear; add --train-fusion{aligned}', stacklevel=2)
 
-def prepare_run(args):
-    "Data and the base, checked: an unknown word is found now, not after half of the training"
-    at_least_one(args, 'steps', 'batch_size', 'r', 'save_steps', 'keep', 'patience', 'device_budget', 'align_steps')
-    if args.align_steps and not args.train_fusion:
-        raise UserError('--align-steps: the fusion module is frozen; add --train-fusion')
+def _check_numbers(args):
+    "Refuse what is impossible or teaches nothing"
+    at_least_one(
+        args, 'steps', 'batch_size', 'gradient_accumulation_steps', 'r', 'save_steps', 'keep', 'patience',
+        'device_budget', 'align_steps')
     check_finite(args, 'lr', 'lora_alpha', 'lora_dropout', 'epochs', 'max_seconds')
     if not args.lr > 0:
         raise UserError(f'--lr: {args.lr} teaches nothing; give more than 0, such as {DEFAULTS.learning_rate}')
+    for name in ('lora_alpha', 'epochs', 'max_seconds'):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise UserError(f'--{name.replace("_", "-")}: {value} teaches nothing; give more than 0')
+    if args.gradient_accumulation_steps > args.batch_size:
+        raise UserError(f'--gradient-accumulation-steps: {args.gradient_accumulation_steps} parts of a batch of '
+                        f'{args.batch_size}; give a recording to each at least')
     if not 0 <= args.seed < 1 << 32:
         raise UserError(f'--seed: {args.seed} is impossible; give 0 to 2^32 - 1')
+
+def _batches_in_epoch(args, train) -> int:
+    "As many as the trainer makes; an error if a recording is longer than a batch may be"
+    return len(LengthBatchSampler(row_seconds(train), args.batch_size, args.max_seconds, seed=args.seed))
+
+def prepare_run(args):
+    "Data and the base, checked: an unknown word is found now, not after half of the training"
+    _check_numbers(args)
+    if args.align_steps and not args.train_fusion:
+        raise UserError('--align-steps: the fusion module is frozen; add --train-fusion')
     check_reporters(args.report_to)
     if args.dev == '0' and _is_watched(args):
         raise UserError('--dev: 0 leaves nothing for --patience or --report-to to go by; leave it out')
@@ -140,10 +161,14 @@ def prepare_run(args):
     if args.align_steps and not isinstance(speech.model, AudioTextModel):
         raise UserError(f'--align-steps: a {type(speech.model).__name__} has no fusion module; leave it out')
     _warn_fresh(args, speech.model)
+    warn_of_windows(args, speech)
     if is_stream(train):
         train = ShuffledStream(train, _SHUFFLED * args.batch_size, args.seed)
     def usable(data, name): return None if data is None else usable_rows(args, data, speech.check_rows, name)
-    return speech, usable(train, 'train'), usable(dev, 'dev'), usable(test, 'test')
+    train = usable(train, 'train')
+    if not is_stream(train):
+        _batches_in_epoch(args, train)
+    return speech, train, usable(dev, 'dev'), usable(test, 'test')
 
 # %% ../../nbs/7_tools/44_train.ipynb #cm000002
 def _target_modules(words:list|None):
@@ -193,9 +218,7 @@ def _steps(args, train) -> int:
     "Optimizer steps of the run"
     if args.epochs is None:
         return args.steps
-    if not args.epochs > 0:
-        raise UserError(f'--epochs: {args.epochs} teaches nothing; give more than 0')
-    return max(1, round(args.epochs * len(train) / args.batch_size))
+    return math.ceil(args.epochs * _batches_in_epoch(args, train))
 
 def _checkpoints(args, steps:int, dev) -> int:
     "Ten in a run; fewer where the losses on dev would take more than about a tenth of its time"

@@ -45,7 +45,7 @@ from ..adapters.modalities import unwrap
 from ..adapters.saving import base_sums, save_adapter
 from ..sound.augment import Augment
 from ..sound.batches import is_stream, LengthBatchSampler, row_seconds, stream_batches
-from ..sound.corpora import column, keep_encoded, MORE, skip_summary
+from ..sound.corpora import column, is_encoded, keep_encoded, MORE, skip_summary
 from ..sound.metrics import error_rates
 from ..models.audio_text import row_name, SpeechCollator, with_sound
 from ..models.quantize import native_bfloat16, require_input_grads
@@ -934,13 +934,21 @@ def _say_small(trainer):
     if n < args.batch_size and args.process_index == 0:
         print(f'batch_size: {args.batch_size}, but there are {n} examples: every step has all of them', flush=True)
 
+def _says_seconds(data) -> bool:
+    "Whether a column or a header says how long rows are, so that `row_seconds` is no guess"
+    columns = data.column_names
+    return 'duration' in columns or 'audio' in columns and len(data) > 0 and is_encoded(data[0]['audio'])
+
 def _texts_of(data): # yields rows without sound
     "What can be checked of all rows before the first step, without decoding any"
     if data is None or is_stream(data): return
     if hasattr(data, 'column_names'):
         names = [n for n in ('id', 'files', 'text', *MORE) if n in data.column_names]
-        columns = [column(data, n) for n in names] + [row_seconds(data)]
-        yield from (dict(zip([*names, 'duration'], values)) for values in zip(*columns))
+        columns = [column(data, n) for n in names]
+        if _says_seconds(data):
+            names.append('duration')
+            columns.append(row_seconds(data))
+        yield from (dict(zip(names, values)) for values in zip(*columns))
     elif isinstance(data, (list, tuple)): yield from data
 
 def _check_data(trainer):
