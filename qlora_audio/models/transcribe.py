@@ -16,7 +16,7 @@ import soundfile
 import torch
 from ..errors import UserError
 from ..sound.audio import Mono, open_sound, read_blocks, resample
-from ..sound.tables import shown
+from ..sound.tables import Fault, shown
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
 def frame_levels(
@@ -114,14 +114,19 @@ class Sound:
         self.rate = self.file.samplerate
         if not self.file.frames: raise UserError(f'{shown(path)}: the recording is empty; give a file with sound in it')
 
+    def _blocks(self, n): # samples of the file
+        try: return np.concatenate([np.zeros(0, np.float32), *read_blocks(self.file, n, self.mono)])
+        except soundfile.LibsndfileError as e:
+            raise Fault(self.name, 'damaged', e.error_string.rstrip('.'), 'convert it again, to WAV or FLAC') from None
+
     def read(self, n:int) -> np.ndarray: # (up to n,) float32, fewer only at the end
         "The next `n` samples, channels averaged"
-        if self.wave is None: wave = np.concatenate([np.zeros(0, np.float32), *read_blocks(self.file, n, self.mono)])
+        if self.wave is None: wave = self._blocks(n)
         else:
             wave = self.wave[self.at:self.at + n]
             self.at += n
         if np.isfinite(wave).all(): return wave
-        raise UserError(f'{shown(self.name)}: the recording holds NaN or infinite samples; export it again')
+        raise Fault(self.name, 'the recording holds NaN or infinite samples', advice='export it again')
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #fd6959bb
 def _cut_point(

@@ -26,7 +26,7 @@ from ..sound.audit import audit_data, check_splits
 from ..sound.batches import is_stream
 from ..sound.corpora import column, find_loader, left_out_summary, load_speech, parse_spec, skip_summary
 from ..sound.metrics import basic_normalizer, error_rates, word_errors
-from ..sound.tables import shown as printable
+from ..sound.tables import Fault, listed, shown as printable
 from ..models.audio_text import AudioTextModel, limit_told, row_name
 from ..models.families import SpeechModel
 from ..models.quantize import as_stored, audit, compute_dtype, fastest_dtype, NF4Config
@@ -454,15 +454,26 @@ def run_transcribe(args):
     speech = load(args)
     warn_of_windows(args, speech)
     options = _pieces(args, speech)
+    faults = []
     for file in found:
-        with limit_told():
-            segments = list(transcribe_stream(speech, file, **options))
+        try:
+            with limit_told():
+                segments = list(transcribe_stream(speech, file, **options))
+        except Fault as e:
+            if len(found) == 1:
+                raise
+            faults.append(e)
+            print(e, file=sys.stderr, flush=True)
+            continue
         if not args.out:
             _print_transcript(file, segments, args.format)
             continue
         places[file].parent.mkdir(parents=True, exist_ok=True)
         write_whole(places[file], FORMATS[args.format](segments))
         print_now(f'{printable(file)} → {printable(places[file])}')
+    if faults:
+        raise UserError(f'{len(faults)} of {len(found)} recordings have no transcript: '
+                        f'{listed(e.where for e in faults)}; mend them, and transcribe them alone')
 
 # %% ../../nbs/7_tools/43_commands.ipynb #c9ce45c3
 def _dtype_to_write(args, model) -> torch.dtype:
