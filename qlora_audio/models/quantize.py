@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SERIALIZED', 'NF4Config', 'quantization_plan', 'layers_to_quantize', 'native_bfloat16', 'fastest_dtype',
-           'compute_dtype', 'fast_dtype', 'to_fast_dtype', 'stored_dtype', 'as_stored', 'quantize_model',
-           'require_input_grads', 'prepare_for_training', 'byte_report', 'AuditRow', 'Audit', 'audit', 'put_skeletons',
-           'QuantizeWeight', 'ReadWeight', 'give_back_memory', 'NF4Quantizer']
+           'compute_dtype', 'to_fast_dtype', 'stored_dtype', 'as_stored', 'quantize_model', 'require_input_grads',
+           'prepare_for_training', 'byte_report', 'AuditRow', 'Audit', 'audit', 'put_skeletons', 'QuantizeWeight',
+           'ReadWeight', 'give_back_memory', 'NF4Quantizer']
 
 # %% ../../nbs/4_models/20_quantize.ipynb #49937112
 import ctypes, difflib, functools, logging, re, statistics, time
@@ -218,14 +218,6 @@ def _stored_tensors(module:nn.Module) -> list: # parameters and buffers of its o
         temporary = module._non_persistent_buffers_set
         tensors += [b for name, b in module._buffers.items() if b is not None and name not in temporary]
     return [t for t in tensors if t.is_floating_point()]
-
-def fast_dtype(
-    model:nn.Module, # quantized or not
-) -> torch.dtype:
-    "What the layers that are not in 4 bits compute in fastest, where they are"
-    tensors = [t for m in model.modules() for t in _stored_tensors(m)]
-    first = next((t for t in tensors if t.dtype in (torch.bfloat16, torch.float16)), tensors[0])
-    return compute_dtype(first.dtype, first.device)
 
 def to_fast_dtype(
     model:nn.Module, # changed in place
