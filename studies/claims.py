@@ -36,8 +36,12 @@ def verdict(got, most):
 def four_bits():
     "Released models, then digits"
     lines = []
-    for corpus, what in (('speechocean762_child', 'children, whisper-tiny.en'), ('tuxpaint_be', 'Belarusian, whisper-base')):
-        nf4, lora = (runs('released', corpus=corpus, arm=arm) for arm in ('nf4', 'lora16'))
+    released = (
+        ('speechocean762_child', 'children, whisper-tiny.en', 'run'),
+        ('tuxpaint_be', 'Belarusian, whisper-base', 'run'),
+        ('fillets_cs', 'Czech, whisper-base, one rate', 'untuned'))
+    for corpus, what, kind in released:
+        nf4, lora = (runs('released', kind, corpus=corpus, arm=arm) for arm in ('nf4', 'lora16'))
         if got := nf4 and lora and points(nf4, lora):
             shown = verdict(more_errors(nf4, lora), 3) # %
             lines.append((f'4 bits learn what 16 bits learn: {what}', f'{shown}: NF4 {rate(nf4)}, LoRA {rate(lora)}',
