@@ -833,7 +833,8 @@ def _restore_facts(trainer, checkpoint:Path):
             f'data: the texts or lengths are not those that {checkpoint.name} was made with; '
             'put them back, or start in another folder')
         if name == 'base' and now.get(name) != was: raise UserError(
-            f'model: it is not the base that {checkpoint.name} was trained on; load that one, or start in another folder')
+            f'model: it is not the base that {checkpoint.name} was trained on; '
+            'load that one, or start in another folder')
         if name in now and now[name] != was: raise UserError(
             f'{name}: {now[name]}, but {checkpoint.name} was made with {was}; '
             f'the run would not be the same, so give {was} or start in another folder')
@@ -1035,7 +1036,8 @@ class MicrobatchTrainer(Trainer):
         metrics = evaluate_rows(self, self.eval_dataset if eval_dataset is None else keep_encoded(eval_dataset))
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in metrics.items()}
         if not math.isfinite(loss := metrics[f'{metric_key_prefix}_loss']): warnings.warn(
-            f'{metric_key_prefix}_loss: {loss}; one of the recordings has no finite loss, so by it no checkpoint is best')
+            f'{metric_key_prefix}_loss: {loss}; one of the recordings has no finite loss, '
+            'so by it no checkpoint is best')
         self.log(metrics)
         if self.args.report_to and self.heard: # not into the log of the run: every checkpoint holds that
             told = {f'{metric_key_prefix}_examples': examples_table(self.heard)}
