@@ -485,7 +485,8 @@ def _quiet_libraries():
     noise.disable_progress_bar()
 
 def _say(line):
-    print(f'qlora_audio: {line}', file=sys.stderr)
+    with contextlib.suppress(OSError): # a terminal that is gone hears nothing
+        print(f'qlora_audio: {line}', file=sys.stderr, flush=True)
 
 # %% ../../nbs/7_tools/42_cli.ipynb #fb4c4c56
 class _Signals:

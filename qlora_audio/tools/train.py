@@ -6,7 +6,7 @@
 __all__ = ['LOG', 'Stop', 'prepare_run', 'run_train', 'dry_run']
 
 # %% ../../nbs/7_tools/44_train.ipynb #f310378a
-import argparse, json, math, shutil, signal, sys, tempfile, threading, time, warnings
+import argparse, contextlib, json, math, shutil, signal, sys, tempfile, threading, time, warnings
 from pathlib import Path
 import torch
 import yaml
@@ -33,9 +33,24 @@ from .commands import warn_of_windows, write_whole
 from .export import adapter_card
 
 # %% ../../nbs/7_tools/44_train.ipynb #1488d1a4
+class _MayBeGone:
+    "A stream that nobody may be reading any more: what cannot be written is lost, and is no error"
+    def __init__(self, stream):
+        self.stream = stream
+    def write(self, text):
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+    def flush(self):
+        with contextlib.suppress(OSError):
+            self.stream.flush()
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
 class Stop(TrainerCallback):
     "Ctrl-C, SIGTERM or SIGHUP, once: finish the step, write a checkpoint, stop"
     asked = False
+    streams = None # standard output and error, while they may be gone
     def __enter__(self):
         names = ('SIGINT', 'SIGTERM', 'SIGHUP') if threading.current_thread() is threading.main_thread() else ()
         numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -45,10 +60,15 @@ class Stop(TrainerCallback):
     def __exit__(self, *_):
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if self.streams:
+            sys.stdout, sys.stderr = self.streams
+            self.streams = None
 
     def note(self, *_):
         self.asked = True
         self.__exit__()
+        self.streams = sys.stdout, sys.stderr # Ctrl-C stops `tee` too, and SIGHUP says that the terminal is gone
+        sys.stdout, sys.stderr = map(_MayBeGone, self.streams)
         print('stopping after this step; Ctrl-C again stops at once', file=sys.stderr, flush=True)
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -306,7 +326,12 @@ def _finish(args, out, speech, train, test, trainer, log, start):
         save_adapter(speech.model, out, overwrite=True)
     except UserError as e:
         raise UserError(f'{e}; then go on with: qlora_audio train --out {out} --resume') from e
-    log |= {f'{name}_after': rate for name, rate in _score(speech, test, args).items()}
+    try:
+        after = _score(speech, test, args)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f'stopped after the training, its adapter is in {out}; '
+                                f'measure it with: qlora_audio train --out {out} --resume') from None
+    log |= {f'{name}_after': rate for name, rate in after.items()}
     log['losses'] = [(h['step'], round(h['loss'], 4)) for h in state.log_history if 'loss' in h]
     log['skipped'] = dict(train=train.skipped, test=test.skipped)
     log = vars(args) | log

@@ -486,8 +486,10 @@ class TrainLive(Board):
         self.update('finished' if done else f'stopped, checkpoint-{state.global_step} is written')
         self.go.disabled = done
         self.go.description = 'go on'
+        best = state.best_global_step if self.trainer.args.load_best_model_at_end else None
+        which = f'the adapter of step {best}, the best,' if best else 'the adapter'
         folder = self.trainer.args.output_dir
-        kept = f'the adapter is in memory, and in {folder}/checkpoint-{state.global_step}'
+        kept = f'{which} is in memory, and in {folder}/checkpoint-{best or state.global_step}'
         self.judge(Verdict(f'{kept}; next: save_adapter(trainer.model, FOLDER), then Listen' if done else kept, True))
 
     def _pace(self) -> str:

@@ -20,7 +20,7 @@ from ..sound.audio import feature_length
 from ..sound.batches import is_stream, pad_last, row_seconds
 from ..sound.corpora import column, keep_encoded
 from ..models.audio_text import AudioTextModel, SpeechCollator, float_dtype, run_encoder, with_sound
-from .loop import StepProgress, batches_by_length, optimizer_step
+from .loop import StepProgress, batches_by_length, one_cycle_schedule, optimizer_step
 
 # %% ../../nbs/5_training/32_align.ipynb #41a5d0fd
 class CTCEmbeddingHead(nn.Module):
@@ -231,7 +231,7 @@ def align_fusion(
     cache = EncoderCache(model, rows, collator)
     params = [*(p for p in model.fusion.parameters() if p.requires_grad), *head.parameters()]
     opt = torch.optim.AdamW(params, lr=lr, weight_decay=.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
+    schedule = one_cycle_schedule(opt, lr, steps, .1)
     batches = batches_by_length([seconds[i] for i in fits], batch_size, random.Random(seed))
     losses = []
     opt.zero_grad() # of what came before

@@ -138,6 +138,7 @@ class CheckpointWriter:
         self.home = Path(home)
         self.limit = limit
         self.source = None # checkpoint that the run was told to go on from
+        self.written = set() # names, by this writer
 
     @property
     def growing(self) -> Path: return self.home/'.writing'
@@ -154,9 +155,12 @@ class CheckpointWriter:
     ) -> Path: # the finished checkpoint
         "Seal what has grown, give it its name, delete older ones"
         target = self.home/name
+        if target.exists() and name not in self.written and verify_checkpoint(target) is None: raise UserError(
+            f'{target}: another run has written it meanwhile; it stays. Give each run a folder of its own')
         seal(self.growing/name)
         if target.exists(): shutil.rmtree(target) # of this very step: damaged, and the run went on from an earlier one
         os.rename(self.growing/name, target)
+        self.written.add(name)
         _sync_folder(self.home)
         self.growing.rmdir()
         if self.limit: self._prune(target, best)

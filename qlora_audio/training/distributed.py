@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -169,9 +170,23 @@ def save_training(
     tensors = {k: v.detach() for k, v in adapter_tensors(unwrap_ddp(model)).items()}
     def write():
         part = Path(f'{path}.part')
-        torch.save(dict(adapter=tensors, optimizer=optimizer.state_dict(), step=step), part)
-        os.replace(part, path)
+        try:
+            torch.save(dict(adapter=tensors, optimizer=optimizer.state_dict(), step=step), part)
+            with open(part, 'rb+') as f: os.fsync(f.fileno())
+            os.replace(part, path)
+        except (OSError, RuntimeError) as e:
+            part.unlink(missing_ok=True)
+            raise UserError(f'{path}: it could not be written ({e}); make room, or let it be written to. '
+                            'What was there before is as it was') from e
     _on_first_process(write)
+
+def _read_training(path) -> dict: # adapter, optimizer, step
+    "What `save_training` wrote; `UserError` for a file that is damaged, or of something else"
+    try: saved = torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError, KeyError, AttributeError, ValueError):
+        saved = None # torch's own words advise to run what is in it
+    if isinstance(saved, dict) and {'adapter', 'optimizer', 'step'} <= saved.keys(): return saved
+    raise UserError(f'{path}: damaged, or not from save_training; go on from an earlier file')
 
 def load_training(
     path:str|Path, # from save_training, with any number of processes
@@ -179,7 +194,7 @@ def load_training(
     optimizer, # as it was made before the first step
 ) -> int: # steps done
     "Continue where it was saved"
-    saved = torch.load(path, map_location='cpu', weights_only=True)
+    saved = _read_training(path)
     adapter, own = saved['adapter'], adapter_tensors(unwrap_ddp(model))
     wrong = own.keys() ^ adapter.keys() | {k for k in own.keys() & adapter.keys() if own[k].shape != adapter[k].shape}
     if wrong: raise UserError(f"{path}: its adapter is not this model's, for instance {sorted(wrong)[0]}; "

@@ -37,12 +37,12 @@ from torch import nn, Tensor
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, ProgressCallback, set_seed
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
-from transformers.trainer_utils import EvalPrediction, TrainOutput
+from transformers.trainer_utils import EvalPrediction, PredictionOutput, TrainOutput
 from ..defaults import DEFAULTS
 from ..errors import UserError
 from ..adapters.lora import adapted_layers
 from ..adapters.modalities import unwrap
-from ..adapters.saving import base_sums, save_adapter
+from ..adapters.saving import base_sums, peft_fields, save_adapter
 from ..sound.augment import Augment
 from ..sound.batches import is_stream, LengthBatchSampler, row_seconds, stream_batches
 from ..sound.corpora import column, is_encoded, keep_encoded, MORE, skip_summary
@@ -195,6 +195,9 @@ def train_loader(
     batches = LengthBatchSampler(row_seconds(data), args.batch_size, max_seconds=args.max_seconds, window=args.window,
                                  seed=order, drop_last=args.dataloader_drop_last)
     sampler = StepBatches(batches, args.process_index, args.world_size)
+    if not len(sampler): raise UserError(
+        f'train_dataset: its {len(data)} rows make no batch of {args.batch_size}; give more rows, or a smaller '
+        'batch_size or no dataloader_drop_last')
     loader = torch.utils.data.DataLoader(
         _RowKeys(len(data)), batch_sampler=sampler, collate_fn=SeededCollator(collator, data, args.seed),
         num_workers=args.dataloader_num_workers, pin_memory=args.dataloader_pin_memory,
@@ -272,7 +275,10 @@ def weighted_loss(
 ) -> Tensor: # scalar; NaN if it was not finite
     "The model's mean loss, times its share of what the mean is over; a sum stays a sum"
     loss = outputs['loss'] if isinstance(outputs, dict) else outputs.loss
-    if total is not None: loss = loss * (world if over == 'sum' else count_targets(inputs, over) * world / total)
+    if total is not None and over != 'sum':
+        n = count_targets(inputs, over)
+        loss = torch.where(n > 0, loss, 0.) * n / total # the mean over no labels is NaN
+    if total is not None: loss = loss * world
     return loss * torch.where(loss.detach().isfinite(), 1., torch.nan)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #6c683fdc
@@ -428,6 +434,8 @@ def _check_arguments(args):
 def _set_best_metric(args):
     "Which checkpoint is the best; `patience` needs to know, and evaluations when checkpoints are saved"
     if args.patience is not None:
+        if args.save_strategy == 'no': raise UserError(
+            "patience: save_strategy='no' leaves no checkpoint to choose; give 'steps' or 'epoch'")
         args.load_best_model_at_end = True
         args.metric_for_best_model = args.metric_for_best_model or 'wer'
         if args.eval_strategy == 'no': args.eval_strategy = args.save_strategy
@@ -548,7 +556,7 @@ def _mean_loss(trainer, rows:list) -> dict: # summed loss, and what to divide it
     for i in range(0, len(rows), size):
         batch = trainer._prepare_inputs(dict(trainer.plain(rows[i:i + size])))
         n = int(count_targets(batch, over))
-        loss += float(trainer.compute_loss(trainer.model, batch)) * (1 if over == 'sum' else n)
+        if n: loss += float(trainer.compute_loss(trainer.model, batch)) * (1 if over == 'sum' else n)
         labels += n
     return dict(loss=loss, labels=labels)
 
@@ -591,14 +599,22 @@ def combine_evaluations(
     return metrics | dict(rtfx=total('audio') / slowest, tokens_per_second=total('tokens') / slowest)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b6cc53d4
+def _by_length(data) -> list: # of indices
+    seconds = row_seconds(data)
+    return sorted(range(len(data)), key=lambda i: seconds[i])
+
+def _heard_order(data, world:int) -> list: # of indices
+    "Of the rows as the processes have heard them, one process after the other"
+    order = _by_length(data)
+    return [i for rank in range(world) for i in order[rank::world]]
+
 def _some_rows(data, args, at_once:int=32): # yields lists of rows
     "The share of this process, a few batches at a time: the shortest first where rows have numbers"
     if is_stream(data):
         share = itertools.islice(data, args.process_index, None, args.world_size)
         while rows := list(itertools.islice(share, at_once)): yield [decoded_row(r) for r in rows]
         return
-    seconds = row_seconds(data)
-    order = sorted(range(len(data)), key=lambda i: seconds[i])[args.process_index::args.world_size]
+    order = _by_length(data)[args.process_index::args.world_size]
     for first in range(0, len(order), at_once):
         yield [decoded_row(data[i]) for i in order[first:first + at_once]]
 
@@ -662,6 +678,15 @@ def data_sum(
         digest.update(f'{text}\0{seconds:.3f}\0'.encode(errors='surrogatepass'))
     return digest.hexdigest()
 
+def _model_facts(trainer) -> dict:
+    "The base, and what of the adapters is not in the shapes of their tensors"
+    model = unwrap(trainer.model)[0]
+    if not adapted_layers(model): return {}
+    trainer.sums = trainer.sums or base_sums(trainer.model)
+    adapters = peft_fields(model)
+    names = ('lora_alpha', 'alpha_pattern', 'lora_dropout', 'use_rslora')
+    return dict(base=trainer.sums['base_fingerprint'], **{n: adapters[n] for n in names})
+
 def _run_facts(trainer) -> dict: # the content of run.json
     "What must be the same for a run to go on, and how far it adapted"
     a = trainer.args
@@ -671,7 +696,9 @@ def _run_facts(trainer) -> dict: # the content of run.json
                 examples=None if is_stream(data) else len(data), learning_rate=a.learning_rate,
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
                 lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
-                data=trainer.data_sum)
+                optim=str(getattr(a.optim, 'value', a.optim)), max_grad_norm=a.max_grad_norm,
+                adam_beta1=a.adam_beta1, adam_beta2=a.adam_beta2, adam_epsilon=a.adam_epsilon,
+                data=trainer.data_sum, **_model_facts(trainer))
     stream = trainer.set_epoch.sampler if is_stream(data) else None
     return dict(same=same, pieces=trainer.microbatches.number, skipped=trainer.skip_step.skipped,
                 in_a_row=trainer.skip_step.in_a_row, rows=None if stream is None else stream.digest.hexdigest())
@@ -681,7 +708,7 @@ def _publish(trainer, name:str):
     state = trainer.state
     writer = trainer.writer
     best = f'checkpoint-{state.best_global_step}' if state.best_global_step else None
-    if best: state.best_model_checkpoint = str(writer.home/best)
+    if best: state.best_model_checkpoint = str(writer.home/best if best == name else _best_checkpoint(trainer))
     state.save_to_json(str(writer.growing/name/'trainer_state.json'))
     (writer.growing/name/'run.json').write_text(json.dumps(_run_facts(trainer)))
     writer.publish(name, best)
@@ -779,11 +806,13 @@ def _is_finished(trainer, state:TrainerState) -> bool:
     return state.global_step >= math.ceil(args.num_train_epochs * len(trainer.get_train_dataloader()))
 
 def _best_checkpoint(trainer) -> Path:
-    "In the folder of the run, or beside the checkpoint that it went on from"
+    "In the folder of the run, beside the checkpoint that it went on from, or where it was when that was written"
     name = f'checkpoint-{trainer.state.best_global_step}'
     source = trainer.writer.source
-    if source is not None and not (trainer.writer.home/name).exists(): return source.parent/name
-    return trainer.writer.home/name
+    places = [trainer.writer.home/name]
+    if source is not None: places.append(source.parent/name)
+    if recorded := trainer.state.best_model_checkpoint: places.append(Path(recorded))
+    return next((place for place in places if place.exists()), places[0])
 
 def _finish_again(trainer, checkpoint:Path, state:TrainerState) -> TrainOutput:
     "The end of a run that had finished: its weights, and no step"
@@ -803,6 +832,9 @@ def _restore_facts(trainer, checkpoint:Path):
         if name == 'data' and now[name] != was: raise UserError(
             f'data: the texts or lengths are not those that {checkpoint.name} was made with; '
             'put them back, or start in another folder')
+        if name == 'base' and now.get(name) != was: raise UserError(
+            f'model: it is not the base that {checkpoint.name} was trained on; '
+            'load that one, or start in another folder')
         if name in now and now[name] != was: raise UserError(
             f'{name}: {now[name]}, but {checkpoint.name} was made with {was}; '
             f'the run would not be the same, so give {was} or start in another folder')
@@ -857,6 +889,8 @@ def _step_arguments(args:QLoRAArguments) -> QLoRAArguments:
     own.num_microbatches = args.gradient_accumulation_steps
     own.gradient_accumulation_steps = 1
     own.per_device_train_batch_size = math.ceil(args.batch_size / args.world_size)
+    own.checkpoints_kept = args.save_total_limit
+    own.save_total_limit = None # transformers would, with a limit of 1, delete the last checkpoint for an earlier best
     return own
 
 def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, transcribe, processor):
@@ -875,7 +909,7 @@ def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, tr
     trainer.microbatches = Microbatches(args.num_microbatches, args.process_index, args.world_size)
     trainer.skip_step = SkipStep()
     trainer.set_epoch = SetEpoch()
-    trainer.writer = CheckpointWriter(args.output_dir, args.save_total_limit)
+    trainer.writer = CheckpointWriter(args.output_dir, args.checkpoints_kept)
     trainer.saving = False # whether transformers writes into `writer.growing`
     trainer.sums = None # fingerprints of the base, once they are known
     trainer.seen = {} # of a stream, what a resumed run has behind it
@@ -1001,12 +1035,27 @@ class MicrobatchTrainer(Trainer):
             return dict(itertools.chain.from_iterable(p.items() for p in parts))
         metrics = evaluate_rows(self, self.eval_dataset if eval_dataset is None else keep_encoded(eval_dataset))
         metrics = {f'{metric_key_prefix}_{k}': v for k, v in metrics.items()}
+        if not math.isfinite(loss := metrics[f'{metric_key_prefix}_loss']): warnings.warn(
+            f'{metric_key_prefix}_loss: {loss}; one of the recordings has no finite loss, '
+            'so by it no checkpoint is best')
         self.log(metrics)
         if self.args.report_to and self.heard: # not into the log of the run: every checkpoint holds that
             told = {f'{metric_key_prefix}_examples': examples_table(self.heard)}
             self.callback_handler.on_log(self.args, self.state, self.control, told)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix:str='test') -> PredictionOutput:
+        "Transcripts and references in the order of the rows, and what `evaluate` counts; logits of what writes nothing"
+        if self.transcribe is None: return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+        data = keep_encoded(test_dataset)
+        metrics = evaluate_rows(self, data)
+        order = range(len(self.heard)) if is_stream(data) else _heard_order(data, self.args.world_size)
+        heard = [pair for _, pair in sorted(zip(order, self.heard))]
+        references, texts = ([pair[i] for pair in heard] for i in (0, 1))
+        metrics = {f'{metric_key_prefix}_{k}': v for k, v in metrics.items()}
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
+        return PredictionOutput(texts, references, metrics)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #8acda635
 def _readable(checkpoint, load):
@@ -1081,8 +1130,14 @@ class QLoRATrainer(MicrobatchTrainer):
         save_adapter(self.model, folder, overwrite=True, write=self.args.should_save, sums=self.sums)
 
     def _load_optimizer_and_scheduler(self, checkpoint):
+        if checkpoint is not None and not any(Path(checkpoint).glob('optimizer*')): raise UserError(
+            f'{checkpoint}: it holds no state of the optimizer (save_only_model), so the run would not be the same; '
+            'start another from its adapter, in another folder')
         _readable(checkpoint, super()._load_optimizer_and_scheduler)
     def _load_rng_state(self, checkpoint): _readable(checkpoint, super()._load_rng_state)
     def _load_from_checkpoint(self, checkpoint, model=None):
         load_trainable(model or self.model, Path(checkpoint)/'weights.safetensors')
-    def _load_best_model(self): self._load_from_checkpoint(_best_checkpoint(self))
+    def _load_best_model(self):
+        best = _best_checkpoint(self)
+        if best.exists(): return self._load_from_checkpoint(best)
+        print(f'{best.name}, the best, is no longer in {best.parent}: the weights of the last step stay', flush=True)
