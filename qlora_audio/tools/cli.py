@@ -216,7 +216,7 @@ COMMANDS['from-parts'] = (
 # the keys of tools.export.ENGINES; that room imports torch, which --help must not
 ENGINES = ('transformers', 'bitsandbytes', 'ctranslate2', 'peft')
 _EXPORT = dict(
-    to=dict(choices=ENGINES, required=True, help='who will read it'),
+    to=dict(choices=ENGINES, required=True, help='who will read it; ctranslate2 for faster-whisper'),
     **_ADAPTER,
     out=dict(required=True, help='new folder for the model'),
     data=dict(help=f'recordings to compare on: {DATA_HELP}; not compared if not given'),
