@@ -848,12 +848,15 @@ class JoinsParts:
         processor:AudioTextProcessor|None=None, # needed for transcribe; if None, what lies beside the parts
         fusion_options:dict|None=None, # of the fusion module: k, hidden_dim, latents, window …
         window:str|None=None, # 'own' or 'full'; 'full' for a Whisper from a folder or the Hub, 'own' for all else
-        dtype:torch.dtype|None=None, # of the weights; as they are stored if None
+        dtype:torch.dtype|str|None=None, # of the weights, or its name; as they are stored if None
         device_map=None, # where to load parts from folders or the Hub, as in transformers
         trust_remote_code:bool=False, # run code that comes with a checkpoint
         **kwargs, # of AudioTextConfig: audio_token_id, num_labels …
     ):
         "Join an encoder and a decoder by a fresh fusion module"
+        if isinstance(dtype, str): dtype = getattr(torch, dtype, dtype)
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise UserError(f'dtype: {dtype!r} is none; give one such as torch.bfloat16, or None for their own')
         remote = dict(trust_remote_code=trust_remote_code)
         audio = part_config(encoder, 'encoder', **remote)
         text = part_config(decoder, 'decoder', **remote)

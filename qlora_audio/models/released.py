@@ -43,7 +43,7 @@ def read_config(
 
 # %% ../../nbs/4_models/23_released.ipynb #fastd002
 def default_dtype(
-    dtype:torch.dtype|str|None, # what was asked for; 'fast' for what this processor multiplies fastest
+    dtype:torch.dtype|str|None, # what was asked for, or its name; 'fast' for what this processor multiplies fastest
     config:dict,
     device, # where the model will be
 ) -> torch.dtype:
@@ -51,6 +51,9 @@ def default_dtype(
     if dtype == 'fast':
         return fastest_dtype(device)
     if isinstance(dtype, str):
+        named = getattr(torch, dtype.removeprefix('torch.'), None)
+        if isinstance(named, torch.dtype):
+            return named
         raise UserError(f"dtype: {dtype!r} is unknown; give 'fast' or a dtype such as torch.bfloat16")
     if dtype is not None:
         return dtype
