@@ -410,7 +410,9 @@ def _check_resumed(command:Parser, args):
 def parse(argv:list[str]|None=None) -> argparse.Namespace:
     "Flags over --config over the settings of a run that goes on"
     p = parser()
-    args = p.parse_args(argv)
+    args, unknown = p.parse_known_args(argv)
+    if unknown: # the options are in the help of the command
+        p.commands[args.command].error(f'unrecognized arguments: {" ".join(unknown)}')
     if args.command != 'train':
         return args
     for file in _settings_files(args):
