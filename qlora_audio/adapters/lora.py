@@ -15,8 +15,8 @@ from torch import nn, Tensor
 from transformers.pytorch_utils import Conv1D
 from ..errors import UserError
 from qlora_audio.bits.linear import (
-    _check_input, apply_mask, first_derivative, in_compute_dtype, NF4Linear, NF4Weight, product_dtype, product_way,
-    workspace,
+    _check_input, apply_mask, by_rows, first_derivative, in_compute_dtype, NF4Linear, NF4Weight, product_dtype,
+    product_way, workspace,
 )
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #559f53ed
@@ -278,9 +278,11 @@ def _nf4_lora(layer, x):
     "Base and adapter of a `LoRALinear` over `NF4Linear`, in x's dtype"
     base = layer.base_layer
     _check_input(base.nf4, x, False)
-    mask, kept = draw_mask(layer.dropout, x)
     bias = None if base.bias is None else base.bias.to(x.dtype)
-    return NF4LoRA.apply(x, bias, *layer.factors(), mask, layer.scaling / kept, base.nf4)
+    def product(rows):
+        mask, kept = draw_mask(layer.dropout, rows)
+        return NF4LoRA.apply(rows, bias, *layer.factors(), mask, layer.scaling / kept, base.nf4)
+    return by_rows(product, x)
 
 # %% ../../nbs/2_adapters/04_lora.ipynb #64df256b
 class LoRALinear(LoRALayer):

@@ -36,6 +36,9 @@ WRAPPERS = {'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '
 
 def _inside_wrapper(model):
     "What a wrapper holds, and what its name adds; None if `model` is no wrapper"
+    if not isinstance(model, nn.Module):
+        held = '.model, which is one' if isinstance(getattr(model, 'model', None), nn.Module) else 'model'
+        raise UserError(f'model: a {type(model).__name__} is no torch module; give its {held}')
     if '_orig_mod' in model._modules: return model._orig_mod, '_orig_mod.'
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module, 'module.'
     if hasattr(model, 'peft_config') and 'base_model' in model._modules:
@@ -203,6 +206,7 @@ def modality_table(
     declare:dict|None=None, # as in modality_of
 ) -> dict: # modality → dict(modules, parameters, share)
     "Modules that own parameters, their numbers, and the share of all numbers, for each modality"
+    unwrap(model) # an error if it is no module
     modules, counted = owners(model), set()
     out = {m: dict(modules=0, parameters=0, share=0.) for m in MODALITIES}
     for name, modality in modality_of(model, declare).items():

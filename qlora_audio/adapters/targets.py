@@ -56,6 +56,7 @@ class LoRAConfig:
 
     def __post_init__(self):
         check_sizes(self.r, self.lora_alpha, self.lora_dropout)
+        self.modules_to_save = [] if self.modules_to_save is None else self.modules_to_save # as peft writes it
         for name, kinds in _FIELD_TYPES.items(): _check_type(name, getattr(self, name), kinds)
         if self.bias not in ('none', 'all', 'lora_only'):
             raise UserError(f"bias: {self.bias!r} is not known; use 'none', 'all' or 'lora_only'")
@@ -321,7 +322,11 @@ def add_lora(
     "Freeze the model and put an adapter on each chosen layer"
     given, model = model, unwrap(model)[0]
     if adapted_layers(model): raise UserError('model: it has adapters already; merge or reload it first')
-    config = _with_tied(model, config or LoRAConfig())
+    config = config or LoRAConfig()
+    if not isinstance(config, LoRAConfig):
+        raise UserError(f'config: a {type(config).__name__} is not taken; give a LoRAConfig of '
+                        'qlora_audio.adapters.targets, whose fields are named as peft\'s')
+    config = _with_tied(model, config)
     chosen = choose_layers(model, config)
     _check_modules_to_save(model, config.modules_to_save)
     weights = weights_before(chosen, config, original)
@@ -338,6 +343,8 @@ def add_lora(
     _train_in_full([model.get_submodule(name) for name in config.modules_to_save])
     _train_biases(model, config.bias)
     model.lora_config = config
+    quantizer = getattr(model, 'hf_quantizer', None)
+    if hasattr(quantizer, 'note_adapters'): quantizer.note_adapters()
     if hasattr(type(model), 'save_pretrained'): model.save_pretrained = partial(_save_without_adapters, model)
     return given
 
@@ -346,6 +353,7 @@ def count_parameters(
     model:nn.Module,
 ) -> dict: # total, trainable, share
     "Weights in the model, a 4-bit weight counted as one, and those that are trained"
+    unwrap(model) # an error if it is no module
     packed = [m for m in model.modules() if isinstance(m, NF4Linear)]
     total = sum(p.numel() for p in model.parameters())
     total += sum(m.in_features * m.out_features - m.weight.numel() for m in packed)
@@ -378,6 +386,7 @@ def lora_table(
     model:nn.Module, # with adapters
 ) -> LoRATable:
     "Layer, modality, rank, scaling and parameters of every adapter"
+    unwrap(model) # an error if it is no module
     part, layers = modalities(model), adapted_layers(model)
     if not layers: raise UserError('model: it has no adapters; add them with add_lora')
     return LoRATable([_row(n, m, part.get(n)) for n, m in layers.items()], count_parameters(model))

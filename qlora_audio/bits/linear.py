@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['workspace', 'QUANT_STATE', 'Workspace', 'product_dtype', 'dequantize_part_reference', 'product_dequantized',
            'product_way', 'meta_as_cpu', 'apply_mask', 'add_low_rank', 'NF4Weight', 'first_derivative', 'FrozenLinear',
-           'to_bytes', 'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint',
+           'by_rows', 'to_bytes', 'read_quant_state', 'load_weight', 'in_compute_dtype', 'NF4Storage', 'NF4Checkpoint',
            'NF4Linear']
 
 # %% ../../nbs/1_bits/03_linear.ipynb #73f6b2d1
@@ -393,6 +393,16 @@ class FrozenLinear(torch.autograd.Function):
         grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0) if ctx.needs_input_grad[1] else None
         return grad_x, grad_bias, None
 
+# %% ../../nbs/1_bits/03_linear.ipynb #hd030002
+def by_rows(
+    product, # (N, in_features) → (N, out_features)
+    x:Tensor, # (..., in_features)
+) -> Tensor: # (..., out_features), which may be changed in place
+    "A product of all rows at once"
+    if x.dim() == 2: return product(x)
+    y = product(x.reshape(-1, x.shape[-1]))
+    return y.view(*x.shape[:-1], y.shape[-1])
+
 # %% ../../nbs/1_bits/03_linear.ipynb #283f12f5
 QUANT_STATE = 'weight.quant_state.bitsandbytes__nf4'
 
@@ -623,7 +633,8 @@ class NF4Linear(NF4Checkpoint):
 
     def _product(self, x):
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return FrozenLinear.apply(x, bias, self.nf4) if torch.is_grad_enabled() else self.nf4.matmul(x, bias)
+        if not torch.is_grad_enabled(): return self.nf4.matmul(x, bias)
+        return by_rows(lambda rows: FrozenLinear.apply(rows, bias, self.nf4), x)
 
     def extra_repr(self) -> str:
         return (f'{self.in_features}, {self.out_features}, bias={self.bias is not None}, '

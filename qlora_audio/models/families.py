@@ -25,10 +25,12 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 from ..errors import UserError
 from ..adapters.modalities import register_family as register_modalities
-from ..sound.audio import load_audio, quiet_bands, resample
+from ..sound.audio import float_samples, load_audio, quiet_bands, resample
 from ..sound.batches import pad_last
+from ..sound.corpora import decode_audio, is_encoded
 from qlora_audio.models.audio_text import (
-    AudioTextModel, limit_told, load_checked, row_name, SpeechCollator, token_limit, unfinished, with_sound,
+    array_and_rate, AudioTextModel, is_several, limit_told, load_checked, row_name, SpeechCollator, text_of,
+    token_limit, unfinished, with_sound,
 )
 
 # %% ../../nbs/4_models/21_families.ipynb #a4ea1a5b
@@ -297,17 +299,16 @@ class SpeechModel:
 
 # %% ../../nbs/4_models/21_families.ipynb #2e18e513
 def to_wave(
-    audio, # a path, a waveform (n_samples,) or (channels, n_samples) at rate, or a {'array', 'sampling_rate'}
+    audio, # a path, a waveform (n_samples,) or (channels, n_samples) at rate, {'array', 'sampling_rate'}, a row's audio
     rate:int, # Hz
 ) -> Tensor: # (n_samples,) float32 at rate
     "Any form of a recording as one channel"
     if isinstance(audio, (str, bytes)) or hasattr(audio, '__fspath__'):
         return load_audio(audio, rate)
-    own_rate = rate
-    if isinstance(audio, dict):
-        own_rate = audio['sampling_rate']
-        audio = audio['array']
-    wave = torch.as_tensor(np.asarray(audio), dtype=torch.float32)
+    if is_encoded(audio) and (hasattr(audio, 'get_all_samples') or 'path' in audio): # as in a row of `datasets`
+        audio = decode_audio(audio, rate)['audio']
+    samples, own_rate = array_and_rate(audio) if isinstance(audio, dict) else (audio, rate)
+    wave = torch.from_numpy(float_samples(samples))
     if wave.ndim == 2: # channels are the shorter axis
         wave = wave.mean(0 if wave.shape[0] < wave.shape[1] else 1)
     if wave.ndim != 1 or not len(wave):
@@ -392,7 +393,9 @@ class FamilyCollator:
         check_row(self.speech, row)
 
     def with_sound(self, row:dict) -> dict:
-        "The row with its sound; an error if that is too long, or no numbers"
+        "The row with its sound; an error if that is too long, or no numbers, or if there is nothing to learn"
+        if not self.speech.family.answer(row):
+            text_of(row)
         row = with_sound(row, self.speech.sampling_rate)
         if isinstance(row['audio'], dict):
             _check_sound(self.speech, np.asarray(row['audio']['array']), row['audio']['sampling_rate'])
@@ -419,7 +422,7 @@ def transcribe_batches(
     rows:list|None=None, # a dict for each, that may carry a question of its own
 ):
     "Recordings of similar length are heard together; the texts come in the order of the recordings"
-    one = not isinstance(sounds, (list, tuple))
+    one = not is_several(sounds)
     waves = [speech.wave(s) for s in ([sounds] if one else sounds)]
     order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
     texts = [''] * len(waves)
@@ -441,6 +444,7 @@ def check_row(speech:SpeechModel, row:dict):
     "Duration and text of one row; no sound is read"
     _check_length(speech, row.get('duration') or 0.)
     if not speech.family.answer(row):
+        text_of(row)
         raise UserError('text: it is empty; leave recordings without words out')
     speech.family.check_row(speech, row)
 

@@ -333,7 +333,7 @@ def quantize_model(
 ) -> nn.Module: # the same model, its linear weights in NF4; model.config notes how, and so does what is saved
     "Put an `NF4Linear` in the place of every linear layer that `quantization_plan` has settings for"
     config = config or NF4Config()
-    if adapted_layers(model): raise UserError('model: it has adapters; quantize first, then add them')
+    if adapted_layers(unwrap(model)[0]): raise UserError('model: it has adapters; quantize first, then add them')
     plan = {n: s for n, s in quantization_plan(model, config).items() if isinstance(s, dict)}
     if not plan:
         raise UserError('model: no linear layer left to quantize; '
@@ -412,6 +412,7 @@ def prepare_for_training(
     dtype:torch.dtype|None=None, # of the layers that stay; as they are, or float32 where that is faster, if None
 ) -> list: # names of the norms that were cast
     "Freeze the base; in a dtype that this processor is fast with"
+    unwrap(model) # an error if it is no module
     if any('lora_' in n for n, _ in model.named_parameters()):
         raise UserError('model: it has adapters, which this would freeze; prepare first, then add them')
     to_fast_dtype(model, dtype).requires_grad_(False)
@@ -775,6 +776,8 @@ class NF4Quantizer(HfQuantizer):
     def get_weight_conversions(self): # the same, for older versions of transformers
         return [WeightConverter(list(SERIALIZED), 'weight', [ReadWeight(self)])] if self.pre_quantized else []
     def is_serializable(self): return True
+    is_qat_trainable = False # what transformers' Trainer asks of a model without peft's adapters
+    def note_adapters(self): self.is_qat_trainable = True # add_lora calls it
     @property
     def is_trainable(self): return True
     @property

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import PreTrainedConfig
 from ..errors import UserError
-from ..adapters.saving import adapter_folder, EXTRAS, load_adapter, register_extra, SETTINGS
+from ..adapters.saving import adapter_folder, CONFIG, EXTRAS, load_adapter, register_extra, SETTINGS
 from .families import SpeechModel, SpeechSettings, family_of
 from .quantize import NF4Config, compute_dtype, fastest_dtype, stored_dtype
 from . import whisper as _whisper # registers its family
@@ -43,7 +43,7 @@ def read_config(
 
 # %% ../../nbs/4_models/23_released.ipynb #fastd002
 def default_dtype(
-    dtype:torch.dtype|str|None, # what was asked for; 'fast' for what this processor multiplies fastest
+    dtype:torch.dtype|str|None, # what was asked for, or its name; 'fast' for what this processor multiplies fastest
     config:dict,
     device, # where the model will be
 ) -> torch.dtype:
@@ -51,6 +51,9 @@ def default_dtype(
     if dtype == 'fast':
         return fastest_dtype(device)
     if isinstance(dtype, str):
+        named = getattr(torch, dtype.removeprefix('torch.'), None)
+        if isinstance(named, torch.dtype):
+            return named
         raise UserError(f"dtype: {dtype!r} is unknown; give 'fast' or a dtype such as torch.bfloat16")
     if dtype is not None:
         return dtype
@@ -96,6 +99,16 @@ def _put_settings(model, settings:SpeechSettings|None):
 
 register_extra('speech', _save_settings, _load_settings, _get_settings, _put_settings)
 
+def _named_base(
+    file:Path, # adapter_config.json
+) -> str:
+    "The base that an adapter names, in brackets, if that is no folder of one machine"
+    try:
+        name = json.loads(file.read_text()).get('base_model_name_or_path')
+    except (OSError, ValueError):
+        return ''
+    return f' ({name})' if name and not Path(name).is_absolute() else ''
+
 def adapter_settings(
     adapter:str|Path, # folder, or user/name[@revision] on the Hub
     model_type:str, # of the base
@@ -109,7 +122,7 @@ def adapter_settings(
     trained_on = said.pop('model_type', None)
     if trained_on not in (None, model_type):
         raise UserError(f'adapter: {adapter} was trained on a {trained_on}, and this base is a {model_type}; '
-                        'give the base that it was trained on')
+                        f'give the base that it was trained on{_named_base(file.with_name(CONFIG))}')
     return said
 
 # %% ../../nbs/4_models/23_released.ipynb #n0ted002
@@ -166,6 +179,8 @@ def load_model(
     family = _family(config, settings)
     device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     options = dict(dtype=default_dtype(dtype, config, device), trust_remote_code=trust_remote_code)
+    if quantize is not None and not hasattr(quantize, 'quant_method'):
+        raise UserError(f'quantize: {quantize!r} is no configuration; give NF4Config(), or None for 16 bits')
     if quantize is not None and 'quantization_config' not in config:
         options['quantization_config'] = quantize
     model = family.load(str(base), settings, **options).to(device).eval()

@@ -15,7 +15,8 @@ import numpy as np
 import soundfile
 import torch
 from ..errors import UserError
-from ..sound.audio import Mono, open_sound, read_blocks, resample
+from ..sound.audio import float_samples, Mono, open_sound, read_blocks, resample
+from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
@@ -101,8 +102,10 @@ class Sound:
         rate:int|None=None, # Hz of a waveform
     ):
         if isinstance(audio, (str, Path)): return self._open(Path(audio))
+        if is_encoded(audio): # as in a row of `datasets`
+            audio = decode_audio(audio, rate or 16_000)['audio']
         if isinstance(audio, dict): audio, rate = audio['array'], audio['sampling_rate']
-        self.name, self.wave, self.at, self.rate = 'audio', np.asarray(audio, np.float32), 0, rate
+        self.name, self.wave, self.at, self.rate = 'audio', float_samples(audio), 0, rate
         if self.wave.ndim != 1:
             raise UserError(f'audio: expected one channel (n_samples,), got shape {self.wave.shape}; '
                             'average the channels first')
@@ -246,6 +249,8 @@ def _listener(
     "A function from waveforms to texts, its rate, and the longest piece for it"
     if not hasattr(model, 'transcribe'):
         if sampling_rate and chunk_seconds: return model, sampling_rate, chunk_seconds
+        if isinstance(model, (str, Path, torch.nn.Module)):
+            raise UserError(f'model: a {type(model).__name__} has no transcribe; give what load_model gave')
         raise UserError('sampling_rate: a function does not say what it hears; '
                         'give sampling_rate (Hz) and chunk_seconds')
     rate, longest = _hears(model)

@@ -31,7 +31,7 @@ from datasets import (
 from datasets.table import InMemoryTable
 from pyarrow.dataset import ParquetFragmentScanOptions
 from ..errors import UserError
-from .audio import load_audio, open_sound, OTHER_SUFFIXES, resample, SUFFIXES
+from .audio import float_samples, load_audio, open_sound, OTHER_SUFFIXES, resample, SUFFIXES
 from .tables import (
     check_text, Fault, form_text, listed, read_jsonl, read_lines, read_table, read_text, shown)
 
@@ -1456,7 +1456,7 @@ def _is_missing(audio) -> bool:
 
 def _given_wave(wave, own_rate:int, rate:int) -> np.ndarray: # (n_samples,)
     "A waveform that stands in the row itself"
-    wave = torch.as_tensor(np.asarray(wave, dtype=np.float32))
+    wave = torch.from_numpy(float_samples(wave))
     if wave.ndim != 1: raise Fault('audio', 'not one channel', f'shape {tuple(wave.shape)}')
     if not len(wave): raise Fault('audio', 'the recording is empty')
     if not wave.isfinite().all(): raise Fault('audio', 'the recording holds NaN or infinite samples')
@@ -1472,7 +1472,7 @@ def decode_audio(
         samples = audio.get_all_samples() # of all channels
         wave = _given_wave(samples.data.mean(0), samples.sample_rate, rate)
     elif not is_encoded(audio): wave = _given_wave(audio['array'], audio['sampling_rate'], rate)
-    else: wave = load_audio(audio['bytes'] or audio['path'], rate).numpy()
+    else: wave = load_audio(audio.get('bytes') or audio.get('path'), rate).numpy()
     return dict(audio=dict(array=wave, sampling_rate=rate), duration=len(wave) / rate)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #strm0002
@@ -1752,6 +1752,10 @@ def load_speech(
     **options, # of the loader, such as seed or n; those in the spec win
 ) -> Dataset|IterableDataset: # audio {'array' (n_samples,), 'sampling_rate'}, text, speaker, duration in seconds
     "Recordings and their words, from a short description of where they are"
+    if isinstance(spec, Path): spec = str(spec)
+    if not isinstance(spec, str) and not hasattr(spec, 'column_names'):
+        raise UserError(f'data: a {type(spec).__name__} names no recordings; give a text such as folder:PATH, '
+                        'or a dataset')
     name, path, in_spec = parse_spec(spec) if isinstance(spec, str) else ('hub', spec, {})
     if name == 'librispeech' and not path: # the Hub's copy
         name, path, in_spec = 'hub', 'openslr/librispeech_asr', {'config': 'clean'} | in_spec

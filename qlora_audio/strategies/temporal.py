@@ -20,7 +20,7 @@ import torchaudio.functional as AF
 from torch import nn, Tensor
 from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
-from ..bits.linear import first_derivative, NF4Weight
+from ..bits.linear import by_rows, first_derivative, NF4Weight
 from qlora_audio.adapters.lora import (
     adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for, replace_module,
     SeededMask,
@@ -486,10 +486,13 @@ def _closed_gate(layer):
 def _fused_product(layer, x):
     "Base and adapter through `NF4TemporalLoRA`, in x's dtype"
     base = layer.base_layer
-    mask, kept = draw_mask(layer.dropout, x)
     bias = None if base.bias is None else base.bias.to(x.dtype)
-    return NF4TemporalLoRA.apply(x, bias, layer.lora_A.weight, layer.lora_B.weight, layer.frame_gates(x), mask,
-                                 layer.scaling / kept, base.nf4)
+    gates = layer.frame_gates(x)
+    def product(rows):
+        mask, kept = draw_mask(layer.dropout, rows)
+        return NF4TemporalLoRA.apply(rows, bias, layer.lora_A.weight, layer.lora_B.weight, gates, mask,
+                                     layer.scaling / kept, base.nf4)
+    return by_rows(product, x)
 
 @torch.no_grad()
 def _constant_adapter(layer):

@@ -216,7 +216,7 @@ COMMANDS['from-parts'] = (
 # the keys of tools.export.ENGINES; that room imports torch, which --help must not
 ENGINES = ('transformers', 'bitsandbytes', 'ctranslate2', 'peft')
 _EXPORT = dict(
-    to=dict(choices=ENGINES, required=True, help='who will read it'),
+    to=dict(choices=ENGINES, required=True, help='who will read it; ctranslate2 for faster-whisper'),
     **_ADAPTER,
     out=dict(required=True, help='new folder for the model'),
     data=dict(help=f'recordings to compare on: {DATA_HELP}; not compared if not given'),
@@ -410,7 +410,9 @@ def _check_resumed(command:Parser, args):
 def parse(argv:list[str]|None=None) -> argparse.Namespace:
     "Flags over --config over the settings of a run that goes on"
     p = parser()
-    args = p.parse_args(argv)
+    args, unknown = p.parse_known_args(argv)
+    if unknown: # the options are in the help of the command
+        p.commands[args.command].error(f'unrecognized arguments: {" ".join(unknown)}')
     if args.command != 'train':
         return args
     for file in _settings_files(args):

@@ -22,7 +22,7 @@ from ..sound.augment import Augment
 from ..sound.batches import is_stream, row_seconds, stream_batches
 from ..sound.corpora import is_encoded, keep_encoded
 from ..sound.metrics import word_error_rate
-from ..models.audio_text import limit_told, with_sound
+from ..models.audio_text import limit_told, text_of, with_sound
 from .attention import attend_with
 from .losses import chunked_loss
 
@@ -260,15 +260,17 @@ def example_batches(
 
 # %% ../../nbs/5_training/27_loop.ipynb #strm0014
 def evaluate(
-    model, # an AudioTextModel with its processor
+    model, # what load_model gave, or an AudioTextModel with its processor
     examples, # rows with audio and text: a list, a datasets.Dataset, or a stream
     batch_size:int=32,
 ) -> dict: # wer, references, hypotheses; skipped: recordings that load_speech had left out of the examples
     "WER of greedy transcripts; one batch of sound is in memory at a time"
+    if not hasattr(model, 'transcribe'):
+        raise UserError(f'model: a {type(model).__name__} has no transcribe; give what load_model gave')
     references, hypotheses = [], []
     with limit_told():
         for rows in example_batches(examples, batch_size, _rate_of(model)):
+            references += [text_of(r) for r in rows]
             hypotheses += transcribe_rows(model.transcribe, rows, batch_size=batch_size)
-            references += [r['text'] for r in rows]
     return dict(wer=word_error_rate(references, hypotheses), references=references, hypotheses=hypotheses,
                 skipped=len(getattr(examples, 'skipped', [])))

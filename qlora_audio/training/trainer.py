@@ -417,7 +417,8 @@ def _check_arguments(args):
         if value is not None and not value >= 1: raise UserError(f'{name}: {value} is impossible; give 1 or more')
     for name in ('learning_rate', 'weight_decay', 'max_grad_norm'):
         value = getattr(args, name)
-        if not 0 <= value <= 1e6: raise UserError(f'{name}: {value} is impossible; give a number from 0 on')
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1e6: raise UserError(
+            f'{name}: {value!r} is impossible; give a number from 0 on')
     for name in ('seed', 'data_seed'):
         value = getattr(args, name)
         if value is not None and not 0 <= value < 1 << 32: raise UserError(
@@ -895,12 +896,14 @@ def _step_arguments(args:QLoRAArguments) -> QLoRAArguments:
 
 def _set_up(trainer, model:nn.Module, args:QLoRAArguments, collator, augment, transcribe, processor):
     "The parts of a trainer, before transformers sees any"
+    unwrap(model) # an error if it is no module
     if not any(p.requires_grad for p in model.parameters()): raise UserError(
         'model: nothing in it is trainable; add adapters with add_lora first')
     if collator is None:
         processor = processor or getattr(model, 'processor', None)
         if processor is None or not hasattr(model, 'num_audio_tokens'): raise UserError(
-            'data_collator: the model has no processor to make one of; give a function from rows to a batch')
+            'data_collator: none can be made for this model; give speech.collator() of the speech that load_model '
+            'gave, or a function from rows to a batch')
         collator = SpeechCollator(processor, model.num_audio_tokens)
     trainer.plain = collator
     trainer.noisy = collator
