@@ -281,7 +281,7 @@ class AdapterSet:
     "What one adapter puts into a model, and what it takes out for that"
     config:LoRAConfig
     layers:dict # name → layer with its adapter, or module trained in full
-    own_modules:dict=field(default_factory=dict) # name → the base's own, of what is trained in full or changed for PiSSA
+    own_modules:dict=field(default_factory=dict) # name → the base's own, of one trained in full or changed (PiSSA)
     biases:list=field(default_factory=list) # (layer of the base, its own bias, the trained copy)
     extras:dict=field(default_factory=dict) # name → what it brought beside its layers; in use, what the base has there
 
@@ -361,8 +361,8 @@ def _check_sum(name, adapter):
     "`UserError` for what does not add up"
     if changed := [n for n, layer in adapter.layers.items() if getattr(layer, 'base_replaced', None)]:
         how = adapter.layers[changed[0]].base_replaced
-        raise UserError(f'{name!r}: {how!r} changed the base under {changed[0]} for it, so it does not add up with others; '
-                        'save it, and add what was saved')
+        raise UserError(f'{name!r}: {how!r} changed the base under {changed[0]} for it, so it does not add up with '
+                        'others; save it, and add what was saved')
     if adapter.own_modules or adapter.biases:
         raise UserError(f'{name!r}: it has biases or modules trained in full, which do not add up; leave it out')
     for n, layer in adapter.layers.items():

@@ -325,8 +325,8 @@ def _warn_left_out(model, tensors, extras):
     places = {t.data_ptr() for t in more} # of a state_dict, other objects over the same memory
     def saved(p): return id(p) in same or p.data_ptr() in places
     left_out = [n for n, p in model.named_parameters() if p.requires_grad and p.numel() and not saved(p)]
-    if left_out: warnings.warn(f'model: {", ".join(_first_of(left_out))} would be trained, but belongs to no adapter and '
-                               'is not saved; name its module in modules_to_save', stacklevel=3)
+    if left_out: warnings.warn(f'model: {", ".join(_first_of(left_out))} would be trained, but belongs to no adapter '
+                               'and is not saved; name its module in modules_to_save', stacklevel=3)
 
 def save_adapter(
     model:nn.Module, # with adapters; wrapped by torch.compile, data parallelism or FSDP2 or not

@@ -366,8 +366,8 @@ def first_derivative(backward):
     @functools.wraps(backward)
     def checked(ctx, *grads):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise UserError(f'create_graph: gradients of {name} have no gradients of their own; leave create_graph out, '
-                            "or use torch's own layers where you need second derivatives")
+            raise UserError(f'create_graph: gradients of {name} have no gradients of their own; leave create_graph '
+                            "out, or use torch's own layers where you need second derivatives")
         return backward(ctx, *grads)
     return checked
 

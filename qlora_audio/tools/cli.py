@@ -63,8 +63,8 @@ TRAIN_OPTIONS = dict(
     modules_to_save=dict(nargs='*', default=[], help='modules that are trained in full beside the adapters'),
     train_fusion=dict(action='store_true', help='train the fusion module in full beside the adapters'),
     align_steps=dict(
-        type=int, help="steps in which only the fusion module learns, to lie at the decoder's embeddings of what is said, "
-                       'before the training; with --train-fusion'),
+        type=int, help="steps in which only the fusion module learns, to lie at the decoder's embeddings of what is "
+                       'said, before the training; with --train-fusion'),
     gradient_checkpointing=dict(action='store_true', help='compute activations again in the backward pass'),
     gradient_accumulation_steps=dict(type=int, default=1, help='parts that a batch is cut into, one after the other'),
     max_seconds=dict(type=float, help='of sound in a batch; no limit if not given'),

@@ -459,7 +459,7 @@ def run_transcribe(args):
         try:
             with limit_told():
                 segments = list(transcribe_stream(speech, file, **options))
-        except Fault as e:
+        except Fault as e: # of this recording; the others are heard all the same
             if len(found) == 1:
                 raise
             faults.append(e)
