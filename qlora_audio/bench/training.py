@@ -186,7 +186,7 @@ def bench_training(
 
 # %% ../../nbs/9_proofs/57_training.ipynb #steprel2
 CONTENDERS = dict( # of bench_step, with what the table calls them
-    ours='NF4, here', theirs='NF4, peft and bitsandbytes', lora='plain LoRA, here', peft='plain LoRA, peft')
+    ours='NF4, here', int8='NF4, here, products in 8-bit integers', theirs='NF4, peft and bitsandbytes', lora='plain LoRA, here', peft='plain LoRA, peft')
 
 def _quantization(
     kind:str, # of CONTENDERS
@@ -194,6 +194,7 @@ def _quantization(
 ): # what `load_model` is given
     "4 bits of this package or of bitsandbytes, or none"
     if kind == 'ours': return NF4Config()
+    if kind == 'int8': return NF4Config(compute_dtype=torch.int8)
     if kind != 'theirs': return None
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
                               bnb_4bit_compute_dtype=dtype)
@@ -230,7 +231,7 @@ class Stepper:
     ):
         speech = load_model(base, _quantization(kind, dtype), dtype=dtype, window='own', **settings)
         torch.manual_seed(seed)
-        own = kind in ('ours', 'lora')
+        own = kind in ('ours', 'int8', 'lora')
         config = dict(r=r, lora_alpha=2 * r, lora_dropout=lora_dropout)
         adapted = add_lora(speech.model, LoRAConfig(**config)) if own else _with_peft(speech.model, config)
         self.model = adapted.train()

@@ -5,7 +5,7 @@ from qlora_audio.bits.nf4 import backend_loader
 
 
 def _load_cpu():
-    importlib.import_module('qlora_audio.bits.kernels')
+    for module in ('kernels', 'int8'): importlib.import_module(f'qlora_audio.bits.{module}')
 
 
 def _load_cuda():

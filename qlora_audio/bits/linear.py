@@ -287,14 +287,22 @@ def add_low_rank(
     else: flat.add_(low @ factor, alpha=scaling)
     return y
 
+def _int8_product(nf4, x, bias, back) -> Tensor:
+    "`_multiply` without an adapter, in 8-bit integers"
+    product = backend('cpu', 'int8_product')
+    if x.device.type == 'cuda' or product is None:
+        raise UserError(f'compute_dtype: on {x.device} there are no products in torch.int8; give torch.bfloat16')
+    return product(nf4, x, bias, back)
+
 def _multiply(nf4, x, bias, low, factor, mask, scaling, back) -> Tensor:
     "x @ W_hat.T, or x @ W_hat if `back`, with bias and adapter, on the way that `product_way` says"
     way = product_way(x)
-    if way == 'operation':
+    if way == 'operation' and not nf4.int8:
         if low is not None: low = low.reshape(*x.shape[:-1], low.shape[-1]).to(x.dtype)
         return torch.ops.qlora_audio.nf4_product(
             x, *nf4.tensors, bias, low, factor, mask, scaling, *nf4.shape, nf4.blocksize, back)
-    if way == 'workspace': y = _matmul_back_cpu(nf4, x) if back else _matmul_cpu(nf4, x, bias)
+    if nf4.int8: y = _int8_product(nf4, x, bias, back)
+    elif way == 'workspace': y = _matmul_back_cpu(nf4, x) if back else _matmul_cpu(nf4, x, bias)
     elif back: y = x @ nf4.dequantize(x.dtype)
     else: y = F.linear(x, nf4.dequantize(x.dtype), bias)
     return y if low is None else add_low_rank(y, low, factor if back else factor.T, mask, scaling)
@@ -328,6 +336,7 @@ class NF4Weight:
     shape:tuple # (out_features, in_features)
     blocksize:int=64 # weights that share one absmax
     dtype:torch.dtype=torch.bfloat16 # of the weight that was quantized
+    int8:bool=False # multiply in 8-bit integers, see qlora_audio.bits.int8
 
     @classmethod
     def quantize(cls, weight:Tensor, blocksize:int=64, double_quant:bool=True):
@@ -342,7 +351,7 @@ class NF4Weight:
 
     def with_tensors(self, tensors):
         "The same weight around other tensors, for instance those that autograd saved"
-        return NF4Weight(*tensors, self.shape, self.blocksize, self.dtype)
+        return NF4Weight(*tensors, self.shape, self.blocksize, self.dtype, self.int8)
 
     @property
     def nbytes(self) -> int: return sum(t.numel() * t.element_size() for t in self.tensors if t is not None)
@@ -526,16 +535,19 @@ def _load_layer(layer, tensors, assign) -> tuple: # missing keys, unexpected key
 def in_compute_dtype(
     product, # x → result
     x:Tensor,
-    compute_dtype:torch.dtype|None, # x's own if None; autocast's under autocast
+    compute_dtype:torch.dtype|None, # x's own if None or torch.int8; autocast's under autocast
 ) -> Tensor: # in x's dtype; in autocast's dtype under autocast
     "`product(x)` in the dtype that a layer should multiply in"
     kind = x.device.type
+    if compute_dtype == torch.int8: compute_dtype = None # `product` itself rounds x to integers
     if x.is_meta or not torch.is_autocast_enabled(kind): return product(x.to(compute_dtype or x.dtype)).to(x.dtype)
     with torch.autocast(kind, enabled=False): return product(x.to(torch.get_autocast_dtype(kind)))
 
 # %% ../../nbs/1_bits/03_linear.ipynb #c880f82a
 class NF4Storage(nn.Module):
     "The tensors of a frozen 4-bit weight, under bitsandbytes' names"
+    compute_dtype = None # of the matrix product; the input's own if None
+
     def _allocate(self, in_features, out_features, bias, blocksize, double_quant, device, weight_dtype):
         "Zeros of the right sizes"
         check_blocksize(blocksize)
@@ -557,7 +569,8 @@ class NF4Storage(nn.Module):
     @property
     def nf4(self) -> NF4Weight:
         tensors = self.weight, self.absmax, self.nested_absmax, self.nested_offset
-        return NF4Weight(*tensors, (self.out_features, self.in_features), self.blocksize, self.weight_dtype)
+        shape = self.out_features, self.in_features
+        return NF4Weight(*tensors, shape, self.blocksize, self.weight_dtype, self.compute_dtype == torch.int8)
 
     @property
     def nbytes(self) -> int: return self.nf4.nbytes # codes and scales, without the bias

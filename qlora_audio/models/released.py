@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from ..errors import UserError
 from ..adapters.saving import adapter_folder, CONFIG, EXTRAS, load_adapter, register_extra, SETTINGS
 from .families import SpeechModel, SpeechSettings, family_of
-from .quantize import NF4Config, compute_dtype, fastest_dtype, stored_dtype
+from .quantize import NF4Config, compute_dtype, fastest_dtype, multiply_in, stored_dtype
 from . import whisper as _whisper # registers its family
 
 # %% ../../nbs/4_models/23_released.ipynb #5ec9aef4
@@ -184,6 +184,8 @@ def load_model(
     if quantize is not None and 'quantization_config' not in config:
         options['quantization_config'] = quantize
     model = family.load(str(base), settings, **options).to(device).eval()
+    if 'quantization_config' in config and isinstance(quantize, NF4Config) and quantize.compute_dtype:
+        multiply_in(model, quantize.compute_dtype) # whatever the checkpoint says
     processor = getattr(model, 'processor', None)
     if processor is None:
         processor = _load_processor(family, base, settings, trust_remote_code)

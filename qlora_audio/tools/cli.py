@@ -36,6 +36,9 @@ _BASE = dict(
         choices=('fast', 'float32', 'bfloat16', 'float16'),
         help="of what is not in 4 bits; fast: bfloat16 where it is faster than float32; the checkpoint's, or float32 "
              'where that is slow, if not given'),
+    compute_dtype=dict(
+        choices=('int8', 'float32', 'bfloat16', 'float16'),
+        help='in which 4-bit layers multiply; int8: in whole numbers, faster on a CPU; as --dtype if not given'),
     trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))
 _ADAPTER = dict(adapter=dict(help='folder of an adapter, or user/name[@revision]; the base alone if not given'))
 _SEED = dict(seed=dict(type=int, default=0, help='of everything that is random'))

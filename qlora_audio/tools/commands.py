@@ -82,7 +82,10 @@ def _asked_dtype(
 
 def load(args) -> SpeechModel:
     "The base in the asked bits, with its adapter if one is named"
-    quantize = NF4Config(skip_modules=fully_trained(args)) if args.bits == 4 else None
+    products = getattr(args, 'compute_dtype', None)
+    if products and args.bits != 4:
+        raise UserError(f'--compute-dtype: with --bits {args.bits} no layer is in 4 bits; leave one of them out')
+    quantize = NF4Config(skip_modules=fully_trained(args), compute_dtype=products) if args.bits == 4 else None
     settings = {k: getattr(args, k) for k in ('language', 'task', 'prompt', 'question', 'window', 'pad_seconds')}
     settings |= _new_parts(args)
     if getattr(args, 'no_fallback', False):
