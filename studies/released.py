@@ -11,7 +11,8 @@ fillets_cs (Czech). Windows as long as the recordings and one second of silence.
 
 Arms. `full` trains every weight but the fixed positions; `lora16` trains LoRA on the base as it was released, in
 float32 arithmetic; `nf4`, `fp4` and `int4` train the same LoRA on a base in blocks of 64 with doubly quantized scales
-(FP4 and INT4 as the numbers that such layers restore); `peft+bnb` is NF4 by transformers, peft and bitsandbytes.
+(FP4 and INT4 as the numbers that such layers restore); `nf4 int8` is `nf4` with products in
+8-bit integers; `peft+bnb` is NF4 by transformers, peft and bitsandbytes.
 All LoRA arms have r = 16 on every linear layer, so their parameters are equal.
 
 Learning rates. Every arm gets the same effort: each rate of `RATES` (a twentieth of it for full) once, half of the
@@ -43,7 +44,7 @@ RESULTS = Path(__file__).with_suffix('.jsonl')
 RATES = (5e-4, 1e-3, 2e-3)
 TUNING_SEED = 100
 SEEDS = tuple(range(5))
-ARMS = ('full', 'lora16', 'nf4', 'fp4', 'int4', 'peft+bnb')
+ARMS = ('full', 'lora16', 'nf4', 'nf4 int8', 'fp4', 'int4', 'peft+bnb')
 FULL_RATE = 1 / 20 # of the others'
 CORPORA = dict(
     speechocean762_child=dict(base='whisper-tiny.en', language='en', steps=150, normalizer='english'),
@@ -69,6 +70,8 @@ def quantization(arm, dtype):
     "What `load_model` is given"
     if arm == 'nf4':
         return NF4Config()
+    if arm == 'nf4 int8':
+        return NF4Config(compute_dtype=torch.int8)
     if arm == 'peft+bnb':
         return transformers.BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
