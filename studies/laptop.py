@@ -10,7 +10,7 @@ every linear layer but the head, on batches of 8, with AdamW, the learning rate 
 warm-up. Our command has its default dropout of 0.05 and weight decay of 0.01, theirs has neither.
 
 `own`: `qlora_audio train --window own --dtype float32`, windows as long as the recordings and a second of silence;
-`own fast` has `--dtype fast`, bfloat16 on a processor that gains by it. `full`: `own` with Whisper's 30 seconds.
+`own fast` has `--dtype fast`, bfloat16 on a processor that gains by it, `own int8` also `--compute-dtype int8`. `full`: `own` with Whisper's 30 seconds.
 `theirs`: 30-second windows, as the Whisper examples of transformers and peft have them: log-mel features made once,
 in front, `Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; in float32, and `theirs bfloat16` with
 `bnb_4bit_compute_dtype`, `dtype` and `bf16` set to it. Without gradient checkpointing, which
@@ -38,7 +38,7 @@ from qlora_audio.models.quantize import NF4Config
 from qlora_audio.models.released import load_model
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-ARMS = ('own', 'own fast', 'full', 'theirs', 'theirs bfloat16')
+ARMS = ('own', 'own fast', 'own int8', 'full', 'theirs', 'theirs bfloat16')
 RATE = 1e-3
 
 
@@ -54,10 +54,11 @@ def with_one_test(folder, corpus, file):
 def our_command(models, folder, corpus, arm, steps, out):
     about = CORPORA[corpus]
     language = [] if about['base'].endswith('.en') else ['--language', about['language']]
+    dtypes = dict(own=['float32'], full=['float32'], fast=['fast'], int8=['fast', '--compute-dtype', 'int8'])
     return [
         sys.executable, '-m', 'qlora_audio', 'train', '--base', f"{models}/{about['base']}", '--data',
         with_one_test(folder, corpus, Path(out).parent/'manifest.jsonl'), '--window', arm.split()[0],
-        '--dtype', 'fast' if 'fast' in arm else 'float32', '--batch-size', str(BATCH), '--steps', str(steps),
+        '--dtype', *dtypes[arm.split()[-1]], '--batch-size', str(BATCH), '--steps', str(steps),
         '--lr', str(RATE), '--no-augment', '--dev', '0', '--out', out, *language]
 
 
