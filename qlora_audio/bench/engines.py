@@ -19,10 +19,11 @@ import torch
 import transformers
 from ..errors import UserError
 from ..adapters.saving import adapter_folder, read_adapter
+from ..bits.linear import NF4Linear
 from ..sound.corpora import find_loader, load_speech, parse_spec
 from ..sound.metrics import error_rates
 from ..models.families import to_wave
-from ..models.quantize import NF4Config
+from ..models.quantize import NF4Config, multiply_in
 from ..models.released import load_model
 from ..tools.export import asr_pipeline, export_model, fast_on_cpu, faster_whisper_options
 from .timing import alternate
@@ -31,11 +32,13 @@ from .timing import alternate
 def _bytes_of(model) -> int:
     return sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
 
-def _ours(speech, window:str):
-    "A function that hears in a window"
+def _ours(speech, window:str, products:torch.dtype|None=None):
+    "A function that hears in a window, its 4-bit layers multiplying in a dtype"
     settings = replace(speech.settings, window=window)
+    in_4bit = any(isinstance(m, NF4Linear) for m in speech.model.modules())
     def hear(wave):
         speech.model.speech_settings = settings
+        if in_4bit: multiply_in(speech.model, products)
         return speech.transcribe([wave])[0]
     return hear
 
@@ -72,7 +75,9 @@ def whisper_engines(
     if four.model.config.model_type != 'whisper':
         raise UserError(f'base: {base} is a {four.model.config.model_type}; the engines that are compared know Whisper')
     given = dict(language=four.settings.language, task=four.settings.task)
-    engines = {('ours, 4 bits', w): (_ours(four, w), _bytes_of(four.model)) for w in ('full', 'own')}
+    engines = {}
+    for name, products in (('ours, 4 bits', None), ('ours, 4 bits, int8', torch.int8)):
+        engines |= {(name, w): (_ours(four, w, products), _bytes_of(four.model)) for w in ('full', 'own')}
     export_model(base, adapter, 'transformers', place/'merged', full_window=True, **settings)
     merged = load_model(place/'merged', device='cpu', **given)
     engines |= {('ours, merged', w): (_ours(merged, w), _bytes_of(merged.model)) for w in ('full', 'own')}
