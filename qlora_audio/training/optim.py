@@ -72,16 +72,35 @@ def read_states(
     rows = zip(STATE_CODES, *_code_views(slot, n))
     return torch.stack([code.to(slot.device)[codes.int()] * scales for code, codes, scales in rows]).view(2, n)
 
+def _saved_scale(
+    blocks:Tensor, # (n, 256) exp_avg
+    largest:Tensor, # (n, 1) magnitudes
+) -> Tensor: # (n, 1) the scale that gives these numbers again; `largest` where none does
+    "The lowest level is not -1: where it is the largest number, the scale is larger"
+    code = DYNAMIC_CODE.to(blocks.device)
+    def same(scale):
+        codes = nearest_code((blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)).flatten(), code)
+        return (code[codes.int()].view_as(blocks) * scale == blocks).all(1, keepdim=True)
+    larger = largest / -code[0]
+    infinity = torch.full_like(larger, torch.inf)
+    found, known = largest, same(largest)
+    for scale in (larger, larger.nextafter(-infinity), larger.nextafter(infinity)): # one of them, for it was rounded
+        found = torch.where(known, found, torch.where(same(scale), scale, largest))
+        known = known | same(scale)
+    return found
+
 def write_codes(
     slot:Tensor, # (page_bytes,) uint8, changed
     states:Tensor, # (2, capacity) float32
     changed:list|None=None, # (first block, last block) of what is written; all of the page if None
+    saved:bool=False, # the states were decoded from codes, perhaps
 ):
-    "Blockwise 8 bits: the scale is the largest magnitude of 256"
+    "Blockwise 8 bits: the scale is the largest magnitude of 256; of saved states, the one they were decoded with"
     codes, scales = _code_views(slot, states.shape[1])
     for first, last in [(0, None)] if changed is None else changed:
         blocks = states.view(2, -1, 256)[:, first:last]
         scale = scales[:, first:last].copy_(blocks.abs().amax(2, keepdim=True))
+        if saved: scale[0] = _saved_scale(blocks[0], scale[0])
         scaled = blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)
         for row, code, x in zip(codes[:, first:last], STATE_CODES, scaled):
             row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
@@ -160,13 +179,14 @@ class PagedStates:
         work:dict, # page → what there is to do in it
         write:bool=True, # states are changed
         pieces=None, # work of a page → (position, how many) of what is changed in it; all of it if None
+        saved:bool=False, # see write_codes
     ): # → states (2, capacity) of a page, what there is to do in it
         "One sweep over the pages that have work"
         for page, slot in self.pager.sweep(sorted(work, reverse=self.backwards), write):
             states = read_states(slot, self.kinds[page])
             yield states, work[page]
             if write and self.kinds[page] == torch.uint8:
-                write_codes(slot, states, pieces and changed_blocks(pieces(work[page])))
+                write_codes(slot, states, pieces and changed_blocks(pieces(work[page])), saved)
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #26008720
 def _rows_by_page(paged:PagedStates, tensors:dict) -> dict: # page → [(two flat tensors, position, first, last)]
@@ -198,7 +218,7 @@ def write_moments(
     paged.place(list(moments))
     flat = {p: [t.to(p.device).contiguous().view(-1) for t in pair] for p, pair in moments.items()}
     def pieces(rows): return [(at, last - first) for _, at, first, last in rows]
-    for states, rows in paged.pages(_rows_by_page(paged, flat), pieces=pieces):
+    for states, rows in paged.pages(_rows_by_page(paged, flat), pieces=pieces, saved=True):
         for pair, at, first, last in rows:
             for tensor, row in zip(pair, states): row[at:at + last - first] = tensor[first:last]
 
