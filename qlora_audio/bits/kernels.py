@@ -14,6 +14,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -87,12 +88,18 @@ static inline uint32_t to_bf16(float f) {                      // in the upper h
     uint32_t u = bits(f);
     return u + 0x7fff + (u >> 16 & 1);
 }
-static inline uint32_t to_f16(float f) {                       // in the lower half
+#if defined(__F16C__)                                          // gcc knows _Float16 on x86 from version 12 on
+static inline uint32_t to_f16(float f) { return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT); }    // in the lower half
+static inline float from_f16(uint16_t u) { return _cvtsh_ss(u); }
+#else
+static inline uint32_t to_f16(float f) {
     _Float16 h = (_Float16)f;
     uint16_t u;
     memcpy(&u, &h, 2);
     return u;
 }
+static inline float from_f16(uint16_t u) { _Float16 h; memcpy(&h, &u, 2); return h; }
+#endif
 
 static float NF4[16], MIDPOINTS[15], DYNAMIC[256];
 void set_codes(const float *nf4, const float *midpoints, const float *dynamic) {
@@ -112,7 +119,7 @@ INLINE uint32_t product(float f, int kind) {                   // bfloat16 is in
         case BF16: return to_bf16(f);
         case BF16_WIDE: return to_bf16(f) & 0xffff0000;
         case F16: return to_f16(f);
-        default: return bits((float)(_Float16)f);
+        default: return bits(from_f16(to_f16(f)));
     }
 }
 
@@ -236,11 +243,16 @@ void dequantize(const uint8_t *packed, const float *absmax, const uint8_t *codes
 # %% ../../nbs/8_speed/47_kernels.ipynb #6547e6b8
 C_QUANTIZE = r'''
 static inline void read_block(const void *weight, int64_t start, int64_t count, int kind, float *x) {
-    const uint16_t *bf16 = (const uint16_t *)weight + start;
-    const _Float16 *f16 = (const _Float16 *)weight + start;
+    const uint16_t *half = (const uint16_t *)weight + start;
+    int64_t i = 0;
     if (kind == F32) memcpy(x, (const float *)weight + start, 4 * count);
-    else if (kind == BF16) for (int64_t i = 0; i < count; i++) x[i] = number((uint32_t)bf16[i] << 16);
-    else for (int64_t i = 0; i < count; i++) x[i] = f16[i];
+    else if (kind == BF16) for (; i < count; i++) x[i] = number((uint32_t)half[i] << 16);
+    else {
+#if defined(__F16C__)
+        for (; i + 8 <= count; i += 8) _mm256_storeu_ps(x + i, _mm256_cvtph_ps(load(half + i)));
+#endif
+        for (; i < count; i++) x[i] = from_f16(half[i]);
+    }
 }
 
 static inline void encode_block(const float *x, int64_t count, uint8_t *packed) {
@@ -313,13 +325,13 @@ def _processor() -> str:
     return '\n'.join(sorted({line for line in lines if line.startswith(telling)}))
 
 # %% ../../nbs/8_speed/47_kernels.ipynb #a33a2bdd
-def _compiled(compiler, extra, source, library) -> bool: # whether it could be made
+def _compiled(compiler:list, extra, source, library) -> bool: # whether it could be made
     "Compile `source` to `library`, in one step: whoever looks sees all of it or nothing"
     with tempfile.TemporaryDirectory(dir=library.parent) as folder: # beside its final place, so that the move is atomic
         c = Path(folder)/'nf4.c'
         made = Path(folder)/'nf4.so'
         c.write_text(source)
-        done = subprocess.run([compiler, *FLAGS, *extra, str(c), '-o', str(made)], capture_output=True)
+        done = subprocess.run([*compiler, *FLAGS, *extra, str(c), '-o', str(made)], capture_output=True)
         if done.returncode == 0: os.replace(made, library)
         else: c.write_bytes(bytes(1 << 20)) # OSError if that is so because the disk is full
     return done.returncode == 0
@@ -327,13 +339,15 @@ def _compiled(compiler, extra, source, library) -> bool: # whether it could be m
 def _compiled_in(folder:Path, source:str, compilers:tuple) -> Path|None:
     "The library by the first compiler that can make it, or that was made before; OSError if it cannot be written"
     for compiler in compilers:
-        if not compiler or not shutil.which(compiler): continue
-        version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
+        if not compiler: continue
+        command = [compiler] if shutil.which(compiler) else shlex.split(compiler) # $CC may be 'ccache gcc'
+        if not command or not shutil.which(command[0]): continue
+        version = subprocess.run([*command, '--version'], capture_output=True, text=True).stdout
         for extra in _EXTRAS:
             parts = [source, compiler, version, *FLAGS, *extra, _processor()]
             name = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
             library = folder/f'nf4-{name}.so'
-            if library.is_file() or _compiled(compiler, extra, source, library): return library
+            if library.is_file() or _compiled(command, extra, source, library): return library
     return None
 
 def compile_c(
@@ -448,7 +462,8 @@ def c_library() -> ctypes.CDLL|None:
         path = compile_c(C_BYTES + C_LOOKUP + C_WIDE_LOOKUP + C_DEQUANTIZE + C_QUANTIZE)
         if path:
             lib = _load_library(path)
-            if passes_trial(lib): return lib
+            with torch.device('cpu'): # whatever torch's default device is
+                if passes_trial(lib): return lib
             why = f'{path} did not equal the reference, or was slower'
     except OSError as e: why = str(e)
     warnings.warn(f'NF4 runs without compiled kernels, several times slower: {why}', stacklevel=2)

@@ -221,7 +221,7 @@ def product_cuda(
     stored = packed, absmax, nested_absmax, nested_offset
     shape = out_features, in_features
     about = 1 << max(m - 1, 0).bit_length() # the next power of two
-    key = x.device, x.dtype, back, *shape, blocksize, nested_absmax is None, low is None, about
+    key = x.device, x.dtype, back, *shape, blocksize, nested_absmax is None, low is None, mask is None, about
     def call(way):
         if way == 'dequantized': return dequantized()
         if way == 'vectors': return matvec_triton(x, *stored, out_features, blocksize, 256, bias, low, factor, scaling)
@@ -230,6 +230,7 @@ def product_cuda(
     if key in TABLE: return call(TABLE[key])
     if capturing(): return dequantized() # nothing can be measured during a capture
     tried = [*ways(m, x.dtype, x.device, in_features % blocksize == 0, back), 'dequantized']
+    if mask is not None: tried = [way for way in tried if way != 'vectors'] # it takes no mask
     return call(fastest(key, {way: lambda way=way: call(way) for way in tried}, x.device))
 
 register_backend('cuda', product=product_cuda)

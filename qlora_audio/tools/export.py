@@ -23,6 +23,7 @@ import yaml
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
 from ..errors import UserError
 from ..adapters.lora import adapted_layers
 from ..adapters.merging import merge_adapter
@@ -97,10 +98,12 @@ def _languages(speech:SpeechModel) -> list:
 def _say_language(speech:SpeechModel):
     "Language and task as the model's own defaults"
     known = _languages(speech)
-    if known and speech.settings.language:
-        config = speech.model.generation_config
+    if not known:
+        return
+    config = speech.model.generation_config
+    config.task = speech.settings.task  # without it transformers guesses a language and names no task
+    if speech.settings.language:
         config.language = f'<|{language_code(speech.settings.language, known)}|>'
-        config.task = speech.settings.task
 
 def _save_processor(processor, folder:Path):
     "Under the names of today and of yesterday"
@@ -179,7 +182,8 @@ def faster_whisper_options(
     settings, # SpeechSettings
 ) -> dict:
     "How faster-whisper is asked for what our models write: greedy, one text, nothing thrown away"
-    options = dict(language=settings.language or 'en', task=settings.task, beam_size=1, temperature=0.)
+    language = settings.language and language_code(settings.language, LANGUAGES)  # None: it guesses, as ours do
+    options = dict(language=language, task=settings.task, beam_size=1, temperature=0.)
     options |= dict(without_timestamps=True, condition_on_previous_text=False, no_speech_threshold=None)
     options |= dict(log_prob_threshold=None, compression_ratio_threshold=None, initial_prompt=settings.prompt)
     unsaid = json.loads((folder/'config.json').read_text(encoding='utf-8')) # tokens that the model is not to write
@@ -206,7 +210,7 @@ def _peft_texts(base, folder:Path, waves:list, rate:int, settings) -> list[str]:
     options = {}
     if hasattr(model, 'generate'):
         options['generate_kwargs'] = dict(do_sample=False, num_beams=1)
-        if getattr(model.generation_config, 'lang_to_id', None) and settings.language:
+        if getattr(model.generation_config, 'lang_to_id', None):
             options['generate_kwargs'] |= dict(language=settings.language, task=settings.task)
     return _pipeline_texts(model, transformers.AutoProcessor.from_pretrained(base), waves, rate, options)
 

@@ -13,6 +13,7 @@ __all__ = ['KNOWN', 'BUILT_IN', 'WAVEFORMS', 'CARDS', 'CUDA_OVERHEAD', 'DISK', '
 import contextlib, difflib, functools, json, math, re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -26,7 +27,7 @@ from ..adapters.targets import LoRAConfig, modalities
 from ..models.encoders import conv_frames, encoder_adapter
 from ..models.families import family_of, is_classifier, ready_for_adapters
 from ..models.quantize import NF4Config
-from ..models.released import read_config
+from ..models.released import default_dtype, read_config
 from qlora_audio.tools.trace import (
     OPTIMIZERS, PAGE_BYTES, PARTS, TEXT_ONLY, base_bytes, fit_step, ghost, Listener, listener, optimizer_bytes,
     own_window, prepared, ranks_of, real_frames, register_listener, scaled, Setup, shapes, skeleton,
@@ -324,7 +325,8 @@ WAVE_RATES = dict(log_mel=100., waveform=16000., stacked_mel=50.) # entries a se
 
 def check_size(name:str, value, least, kind:type):
     "Refuse what no step can be made of"
-    if not isinstance(value, bool) and isinstance(value, (int, kind)) and least <= value < math.inf: return
+    known = Integral if kind is int else Real # of numpy, too
+    if not isinstance(value, bool) and isinstance(value, known) and least <= value < math.inf: return
     whole = 'whole ' if kind is int else ''
     raise UserError(f'{name}: {value!r} is not a {whole}number that a step can have; give {least:,} or more')
 
@@ -348,6 +350,7 @@ def check_request(options:dict):
     check_size('pad_seconds', options['pad_seconds'], 0, float)
     check_size('disk', options['disk'], 1, float)
     if options['device_budget'] is not None: check_size('device_budget', options['device_budget'], PAGE_BYTES, int)
+    if options['overhead'] is not None: check_size('overhead', options['overhead'], 0, float)
     for name, known in dict(
         bits=(4, 16), device=('cuda', 'cpu'), optimizer=OPTIMIZERS, window=('full', 'own')).items():
         if options[name] in known: continue
@@ -398,8 +401,11 @@ def largest(fits:Callable, low:int, high:int) -> int: # 0 if not even `low` does
 def _asked(plan) -> list: # of lines
     "Model and request"
     o, n = plan.options, plan.parameters
+    ranks = ranks_of(o['lora']) if o['lora'] else [o['r']]
+    rank = f'r={min(ranks)}' + f' to {max(ranks)}' * (min(ranks) < max(ranks))
     how = [f"{o['bits']} bits"]
-    if o['double_quant'] and o['bits'] == 4: how.append('double quantization')
+    nested = o['nf4'].double_quant if o['nf4'] else o['double_quant']
+    if nested and o['bits'] == 4: how.append('double quantization')
     how.append(f"{'with' if o['checkpointing'] else 'without'} checkpointing")
     how.append(o['optimizer'] + (' in pages' if o['device_budget'] is not None else ''))
     if listener(o['model'].config) is TEXT_ONLY: heard = f"{o['batch_size']} × {o['text']} tokens"
@@ -407,7 +413,7 @@ def _asked(plan) -> list: # of lines
         each = f' ({plan.tokens} audio tokens each)' if plan.tokens else ''
         heard = f"{o['batch_size']} × {o['seconds']:g} s{each} and {o['text']} text tokens"
     size = f'{n/1e9:.3g} billion' if n >= 1e9 else f'{n/1e6:.3g} million'
-    return [f'{plan.name}: {size} parameters', f"{heard}, r={o['r']}, {', '.join(how)}"]
+    return [f'{plan.name}: {size} parameters', f"{heard}, {rank}, {', '.join(how)}"]
 
 def _answered(plan) -> list: # of lines
     "Bytes of each part, whether they fit, and what the base would be in other bits"
@@ -548,7 +554,7 @@ def plan(
     pieces:int=1, # passes for one update: gradients stay from one to the next
     lora:LoRAConfig|None=None, # targets, ranks by modality …
     nf4:NF4Config|None=None, # blocksize, layers to skip …
-    dtype:torch.dtype=torch.bfloat16, # of what is not in 4 bits, and of the activations
+    dtype:torch.dtype|str=torch.bfloat16, # or its name: of what is not in 4 bits, and of the activations
     device:str='cuda', # whose kernels: 'cuda' or 'cpu'
     overhead:int|None=None, # bytes that are lost before the first tensor; CUDA_OVERHEAD if None, nothing on a CPU
     disk:float=DISK, # bytes a second, for the time to load
@@ -556,6 +562,7 @@ def plan(
     "Will it fit: from a config alone"
     options = dict(locals())
     check_request(options)
+    options['dtype'] = default_dtype(dtype, {}, device)
     source = find_config(model)
     options['model'] = source # found once: `but` asks with the same options
     if window == 'own': source = make_source(own_window(source.config, pad_seconds), source.name, source.rate)

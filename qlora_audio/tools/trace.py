@@ -150,7 +150,7 @@ def skeleton(
     except ImportError as e:
         why = ' '.join(str(e).split())[:160]
         raise UserError(f'model: a {cls.__name__} needs what is not installed ({why})') from e
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError, AssertionError) as e:
         why = ' '.join(str(e).split())[:120]
         raise UserError(f'model: no {cls.__name__} can be made of this config ({why})') from e
 

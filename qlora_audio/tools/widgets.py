@@ -224,6 +224,7 @@ def levels_of(
 ) -> Tensor: # ascending, from -1 to 1, with an exact zero: 2^bits of them, one less if even
     "NormalFloat's levels for other widths than 4 bits, or those of INT"
     if not 2 <= bits <= 8: raise UserError(f'bits: {bits} is not from 2 to 8')
+    if kind not in ('quantiles', 'even'): raise UserError(f"kind: {kind!r} is not known; use 'quantiles' or 'even'")
     n = 2**bits
     if kind == 'even': return torch.linspace(-1, 1, n - 1)
     return normal_float(n // 2, n // 2 - 1, 1 - (1 / n + 1 / (n - 1)) / 4)
@@ -792,7 +793,7 @@ class Listen(Board):
     "A recording: heard, seen, and written down four ways"
     def __init__(self,
         ways, # a FourWays
-        clips:list, # rows with audio and text
+        clips:list, # rows with audio, and text if it is known; none to upload and record only
     ):
         self.ways = ways
         self.clips = clips
@@ -811,7 +812,7 @@ class Listen(Board):
         "Three ways to bring a recording, a player, and which frames are read"
         selector = self.ways.selector
         keep = 1 if selector is None else selector.settings['keep'] or 1
-        titles = [(f"{i + 1}: {row['text']}", i) for i, row in enumerate(self.clips)]
+        titles = [(f"{i + 1}: {row.get('text') or ''}", i) for i, row in enumerate(self.clips)]
         self.sound = W.Audio(format='wav', autoplay=False)
         self.pick = W.Dropdown(options=titles, description='clip', tooltip='with what was said in it')
         self.upload = W.FileUpload(accept='audio/*', description='upload', tooltip='WAV, FLAC, MP3 or OGG')
@@ -842,11 +843,14 @@ class Listen(Board):
 
     def selected(self, change=None):
         self.ways.select(self.keep.value, self.rule.value)
-        self.hear(*self.last)
+        if self.last: self.hear(*self.last)
 
     def picked(self, change=None):
+        if self.pick.value is None:
+            self.image.layout.display = 'none'
+            return self.say('no clips; upload a file or record yourself')
         row = self.clips[self.pick.value]
-        self.hear(lambda: self.ways.wave(row['audio']), row['text'])
+        self.hear(lambda: self.ways.wave(row['audio']), row.get('text'))
 
     def uploaded(self, change=None):
         rate = self.ways.sampling_rate

@@ -29,7 +29,7 @@ def _attention_gradients(
     g = grad.float()
     p = torch.baddbmm(logsum, q.float(), k.float().mT, beta=-1, alpha=scale)                    # (H, T, S)
     p = (p if mask is None else p.add_(mask)).exp_()
-    if bool((logsum < -1e30).any()): p.div_(p.sum(-1, keepdim=True).clamp_min(1)) # the lowest numbers swallow log S
+    if bool((logsum < -1e4).any()): p.div_(p.sum(-1, keepdim=True).clamp_min(1)) # such numbers swallow log S
     row_sum = (g * out.float()).sum(-1, keepdim=True)                                           # (H, T, 1)
     grad_scores = torch.baddbmm(row_sum, g, v.float().mT, beta=-1)                              # (H, T, S)
     grad_scores = grad_scores.mul_(p).mul_(scale).to(q.dtype)
@@ -55,6 +55,7 @@ class ShortAttention(torch.autograd.Function):
 
     @staticmethod
     @first_derivative
+    @torch.autocast('cpu', enabled=False) # the scores stay in float32, wherever `backward` is called
     def backward(ctx,
         grad:Tensor, # (B, H, T, D)
     ):
@@ -73,7 +74,8 @@ def _is_short(query:Tensor, key:Tensor, value:Tensor) -> bool:
     "Whether the five products are the faster way"
     if query.device.type != 'cpu' or {t.dtype for t in (query, key, value)} != {torch.bfloat16}: return False
     pairs = query.shape[2] * key.shape[2]
-    if pairs > ShortAttention.most_pairs or query.shape[-1] != value.shape[-1]: return False
+    if not 0 < pairs <= ShortAttention.most_pairs or query.shape[-1] != value.shape[-1]: return False
+    if not len(query) == len(key) == len(value): return False # torch broadcasts
     return torch.is_grad_enabled() and query.requires_grad
 
 def _added_mask(
@@ -104,8 +106,9 @@ def short_sdpa(
     "transformers' `sdpa_attention_forward`, through `ShortAttention` where that is faster"
     causal = query.shape[2] > 1 and attention_mask is None
     causal = causal and (getattr(module, 'is_causal', True) if is_causal is None else is_causal)
-    learned = position_bias is not None or attention_mask is not None and attention_mask.requires_grad
-    special = dropout or learned or kwargs.get('softcap') is not None
+    masked = attention_mask is not None
+    learned = position_bias is not None or masked and attention_mask.requires_grad
+    special = dropout or learned or masked and attention_mask.dim() != 4 or kwargs.get('softcap') is not None
     if special or not _is_short(query, key, value) or causal and query.shape[2] != key.shape[2]:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling,
                                       is_causal=is_causal, position_bias=position_bias, **kwargs)

@@ -109,6 +109,8 @@ def prepare_distributed(
     "Make the model one of many: the same adapter in each process, its gradients averaged in backward"
     if strategy not in STRATEGIES: raise UserError(
         f'strategy: {strategy!r} is unknown; give one of {", ".join(STRATEGIES)}')
+    if shard and strategy != 'fsdp2': raise UserError(
+        f"{next(iter(shard))}: strategy={strategy!r} shards nothing; use strategy='fsdp2'")
     _check_trained(model)
     _, n = join_processes()
     sums = [None] * n
@@ -135,15 +137,20 @@ def token_loss(
     logits:Tensor, # (B, T, vocab) of this process's rows
     labels:Tensor, # (B, T), -100 where nothing is to be said
 ) -> tuple: # loss to call backward on, loss of the whole batch
-    "Cross entropy per token of the whole batch, each process with its own rows"
+    "Cross entropy per token of the whole batch, each process with its own rows; 0 and nan if nothing is to be said"
     labels = F.pad(labels[:, 1:], (0, 1), value=-100)
     sum_ = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction='sum')
     both = torch.stack([sum_.detach().double(), (labels != -100).sum().double()])
     processes = dist.get_world_size() if dist.is_initialized() else 1
     if processes > 1: dist.all_reduce(both)
-    return sum_ * (processes / both[1].item()), (both[0] / both[1]).item()
+    return sum_ * (processes / both[1].clamp(min=1).item()), (both[0] / both[1]).item()
 
 # %% ../../nbs/5_training/33_distributed.ipynb #edd0e32f
+def _sendable(error:Exception) -> Exception:
+    "The same, or its name and text if it cannot be pickled"
+    try: return pickle.loads(pickle.dumps(error))
+    except Exception: return RuntimeError(f'{type(error).__name__}: {error}')
+
 def _on_first_process(
     action, # called in process 0 only
 ):
@@ -151,7 +158,7 @@ def _on_first_process(
     error = [None]
     if not dist.is_initialized() or dist.get_rank() == 0:
         try: action()
-        except Exception as e: error = [e]
+        except Exception as e: error = [_sendable(e)]
     if dist.is_initialized(): dist.broadcast_object_list(error)
     if error[0] is not None: raise error[0]
 
@@ -193,15 +200,17 @@ def load_training(
     model:nn.Module, # as it was made before the first step
     optimizer, # as it was made before the first step
 ) -> int: # steps done
-    "Continue where it was saved"
+    "Continue where it was saved; `UserError` and no change if it does not fit"
     saved = _read_training(path)
     adapter, own = saved['adapter'], adapter_tensors(unwrap_ddp(model))
     wrong = own.keys() ^ adapter.keys() | {k for k in own.keys() & adapter.keys() if own[k].shape != adapter[k].shape}
     if wrong: raise UserError(f"{path}: its adapter is not this model's, for instance {sorted(wrong)[0]}; "
                               'use the ranks and layers that it was made with')
+    try: optimizer.load_state_dict(saved['optimizer'])
+    except (ValueError, KeyError) as e: raise UserError(
+        f'{path}: its optimizer is not this one ({e}); make it as it was made before the first step') from e
     with torch.no_grad():
         for k, v in own.items(): v.copy_(adapter[k])
-    optimizer.load_state_dict(saved['optimizer'])
     return saved['step']
 
 # %% ../../nbs/5_training/33_distributed.ipynb #f299494b
@@ -302,8 +311,8 @@ def distributed_plan(
     embeddings:bool=True, # sharded too
 ) -> dict: # bytes by kind, whether they fit; bytes and seconds of a step
     "Bytes, traffic and time of a step by arithmetic"
-    n = share or gpus
-    if gpus < 1 or gpus % n: raise UserError(
+    n = gpus if share is None else share
+    if gpus < 1 or n < 1 or gpus % n: raise UserError(
         f'share: {gpus} GPUs cannot be divided into groups of {n}; give a divisor of {gpus}')
     shard_ends = embeddings and n > 1
     memory = _plan_memory(shape, n, tokens, r, state_bytes, shard_ends)

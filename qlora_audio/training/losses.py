@@ -53,8 +53,8 @@ class _ChunkedLoss(torch.autograd.Function):
     @first_derivative
     def backward(ctx, upstream):
         grad, *grads = ctx.saved_tensors
-        scaled = [g * upstream.to(g.dtype) for g in grads]
-        return grad * upstream.to(grad.dtype), None, None, None, None, *scaled
+        scaled = [g * upstream for g in grads] # in g's dtype, though `upstream`, one float32, is not rounded to it
+        return grad * upstream, None, None, None, None, *scaled
 
 # %% ../../nbs/5_training/29_losses.ipynb #cce92128
 def chunked_cross_entropy(

@@ -72,16 +72,35 @@ def read_states(
     rows = zip(STATE_CODES, *_code_views(slot, n))
     return torch.stack([code.to(slot.device)[codes.int()] * scales for code, codes, scales in rows]).view(2, n)
 
+def _saved_scale(
+    blocks:Tensor, # (n, 256) exp_avg
+    largest:Tensor, # (n, 1) magnitudes
+) -> Tensor: # (n, 1) the scale that gives these numbers again; `largest` where none does
+    "The lowest level is not -1: where it is the largest number, the scale is larger"
+    code = DYNAMIC_CODE.to(blocks.device)
+    def same(scale):
+        codes = nearest_code((blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)).flatten(), code)
+        return (code[codes.int()].view_as(blocks) * scale == blocks).all(1, keepdim=True)
+    larger = largest / -code[0]
+    infinity = torch.full_like(larger, torch.inf)
+    found, known = largest, same(largest)
+    for scale in (larger, larger.nextafter(-infinity), larger.nextafter(infinity)): # one of them, for it was rounded
+        found = torch.where(known, found, torch.where(same(scale), scale, largest))
+        known = known | same(scale)
+    return found
+
 def write_codes(
     slot:Tensor, # (page_bytes,) uint8, changed
     states:Tensor, # (2, capacity) float32
     changed:list|None=None, # (first block, last block) of what is written; all of the page if None
+    saved:bool=False, # the states were decoded from codes, perhaps
 ):
-    "Blockwise 8 bits: the scale is the largest magnitude of 256"
+    "Blockwise 8 bits: the scale is the largest magnitude of 256; of saved states, the one they were decoded with"
     codes, scales = _code_views(slot, states.shape[1])
     for first, last in [(0, None)] if changed is None else changed:
         blocks = states.view(2, -1, 256)[:, first:last]
         scale = scales[:, first:last].copy_(blocks.abs().amax(2, keepdim=True))
+        if saved: scale[0] = _saved_scale(blocks[0], scale[0])
         scaled = blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)
         for row, code, x in zip(codes[:, first:last], STATE_CODES, scaled):
             row.copy_(nearest_code(x.flatten(), code.to(slot.device)).view_as(row))
@@ -160,13 +179,14 @@ class PagedStates:
         work:dict, # page → what there is to do in it
         write:bool=True, # states are changed
         pieces=None, # work of a page → (position, how many) of what is changed in it; all of it if None
+        saved:bool=False, # see write_codes
     ): # → states (2, capacity) of a page, what there is to do in it
         "One sweep over the pages that have work"
         for page, slot in self.pager.sweep(sorted(work, reverse=self.backwards), write):
             states = read_states(slot, self.kinds[page])
             yield states, work[page]
             if write and self.kinds[page] == torch.uint8:
-                write_codes(slot, states, pieces and changed_blocks(pieces(work[page])))
+                write_codes(slot, states, pieces and changed_blocks(pieces(work[page])), saved)
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #26008720
 def _rows_by_page(paged:PagedStates, tensors:dict) -> dict: # page → [(two flat tensors, position, first, last)]
@@ -198,7 +218,7 @@ def write_moments(
     paged.place(list(moments))
     flat = {p: [t.to(p.device).contiguous().view(-1) for t in pair] for p, pair in moments.items()}
     def pieces(rows): return [(at, last - first) for _, at, first, last in rows]
-    for states, rows in paged.pages(_rows_by_page(paged, flat), pieces=pieces):
+    for states, rows in paged.pages(_rows_by_page(paged, flat), pieces=pieces, saved=True):
         for pair, at, first, last in rows:
             for tensor, row in zip(pair, states): row[at:at + last - first] = tensor[first:last]
 
@@ -273,6 +293,9 @@ def step_pages(
 # %% ../../nbs/5_training/26_paged_optim.ipynb #1caf18e0
 _AMSGRAD = 'amsgrad: its third state is not kept in pages; use torch.optim.AdamW'
 
+def _first_device(param_groups:list) -> torch.device: # groups may be empty
+    return next((p.device for group in param_groups for p in group['params']), torch.device('cpu'))
+
 def _parameter_name(param_groups:list, p) -> str: # its name if it was given with one, else its number
     "A parameter for people"
     number = 0
@@ -281,9 +304,12 @@ def _parameter_name(param_groups:list, p) -> str: # its name if it was given wit
             if q is p: return group['param_names'][i] if 'param_names' in group else f'parameter {number}'
             number += 1
 
-def _active(param_groups:list) -> list: # (parameter, its group) of those that have a gradient
+def _active(
+    param_groups:list,
+    places:dict, # of PagedStates
+) -> list: # (parameter, its group) of those that have a gradient
     "What this step will change, checked before anything is"
-    device = param_groups[0]['params'][0].device
+    device = _first_device(param_groups)
     found = [(p, group) for group in param_groups for p in group['params'] if p.grad is not None]
     def name(p): return _parameter_name(param_groups, p)
     for p, group in found:
@@ -293,6 +319,9 @@ def _active(param_groups:list) -> list: # (parameter, its group) of those that h
         if group['amsgrad']: raise UserError(_AMSGRAD)
         if p.device.type != device.type: raise UserError(
             f'params: {name(p)} is on {p.device}, unlike the others; give it an optimizer of its own')
+        size = sum(last - first for _, _, first, last in places.get(p, ()))
+        if p in places and size != p.numel(): raise UserError(
+            f'params: {name(p)} has {p.numel():,} weights, and had {size:,}; make a new optimizer after a resize')
     return found
 
 def _check_budget(budget:int|None, page_bytes:int):
@@ -304,7 +333,7 @@ def _one_device(param_groups:list) -> torch.device:
     if len(devices) > 1: raise UserError(
         f'params: they are on {len(devices)} devices, {", ".join(sorted(map(str, devices)))}; '
         'give each an optimizer of its own')
-    return devices.pop()
+    return _first_device(param_groups)
 
 # %% ../../nbs/5_training/26_paged_optim.ipynb #13fb2be4
 def _moments_of(
@@ -336,10 +365,15 @@ def _moments_of(
 # %% ../../nbs/5_training/26_paged_optim.ipynb #4d1250b9
 class _PagedBudget:
     "Counters and budget of an optimizer whose averages are in `paged`, a `PagedStates`"
+    def _opened(self) -> PagedStates:
+        "`UserError` after `close`"
+        if self.paged is None: raise UserError('this optimizer was closed and its states are gone; make a new one')
+        return self.paged
+
     @property
     def paging(self) -> dict: # faults, bytes_in, bytes_out, resident_peak, resident, pages, page_bytes
         "What has moved so far, and what is in memory now"
-        pager, size = self.paged.pager, self.paged.page_bytes
+        pager, size = self._opened().pager, self.paged.page_bytes
         moved = {k: pager.stats[k] for k in ('faults', 'bytes_in', 'bytes_out', 'resident_peak')}
         return moved | dict(resident=len(pager.resident) * size, pages=pager.count, page_bytes=size)
 
@@ -347,7 +381,7 @@ class _PagedBudget:
         device_budget:int|None, # bytes
     ):
         "Another budget from now on; what is too much leaves at once"
-        _check_budget(device_budget, self.paged.page_bytes)
+        _check_budget(device_budget, self._opened().page_bytes)
         pager = self.paged.pager
         if device_budget is not None: pager.store.reserve(pager.count)
         self.paging_options['device_budget'] = pager.budget = device_budget
@@ -355,7 +389,7 @@ class _PagedBudget:
 
     def offload(self):
         "All pages leave until the next step needs them"
-        self.paged.pager.shrink(0)
+        self._opened().pager.shrink(0)
 
     def close(self):
         "Give memory and file back; the states are gone"
@@ -382,8 +416,9 @@ class _PagedSaving:
     @torch.no_grad()
     def state_dict(self) -> dict: # as torch.optim.AdamW's
         "All states, copied out of their pages"
+        paged = self._opened()
         saved, params = super().state_dict(), self._params()
-        moments = read_moments(self.paged, [p for p in params if p in self.state])
+        moments = read_moments(paged, [p for p in params if p in self.state])
         for i, state in saved['state'].items():
             averages = dict(zip(('exp_avg', 'exp_avg_sq'), moments[params[i]]))
             saved['state'][i] = state | averages | dict(step=state['step'].clone())
@@ -400,7 +435,7 @@ class _PagedSaving:
         super().load_state_dict(state_dict | dict(state={i: dict(step=step) for i, step in steps.items()}))
 
     def __getstate__(self):
-        kept = read_moments(self.paged, self._params())
+        kept = read_moments(self._opened(), self._params())
         return super().__getstate__() | dict(paging_options=self.paging_options, kept=kept)
 
     def __setstate__(self, state):
@@ -449,7 +484,7 @@ class PagedAdamW(_PagedSaving, _PagedBudget, torch.optim.AdamW):
         if amsgrad: raise UserError(_AMSGRAD)
         if page_bytes < 4096 or page_bytes % 4096: raise UserError(
             f'page_bytes: {page_bytes} is not a multiple of 4096; use 1048576')
-        if bits not in (8, 32): raise UserError(f'bits: {bits} is not supported; use 8 or 32')
+        if bits not in (8, 32): raise UserError(f'bits: {bits!r} is not supported; use 8 or 32')
         _check_budget(device_budget, page_bytes)
         self.paging_options = dict(page_bytes=page_bytes, device_budget=device_budget, bits=bits, folder=folder,
                                    direct=direct)
@@ -464,8 +499,8 @@ class PagedAdamW(_PagedSaving, _PagedBudget, torch.optim.AdamW):
         loss = None
         if closure is not None:
             with torch.enable_grad(): loss = closure()
-        if self.paged is None: raise UserError('this optimizer was closed and its states are gone; make a new one')
-        step_pages(self.paged, _active(self.param_groups), self.state)
+        paged = self._opened()
+        step_pages(paged, _active(self.param_groups, paged.places), self.state)
         return loss
 
 

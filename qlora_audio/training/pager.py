@@ -28,7 +28,9 @@ class FileStore:
         self.page_bytes = page_bytes
         self.folder = folder or tempfile.gettempdir()
         self.pages = 0
-        self.file = tempfile.TemporaryFile(dir=self.folder, buffering=0)
+        try: self.file = tempfile.TemporaryFile(dir=self.folder, buffering=0)
+        except OSError as e: raise UserError(
+            f'folder: no file can be made in {self.folder} ({e.strerror}); give a folder that can be written to') from e
         fd = self.file.fileno()
         if direct: fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
 
