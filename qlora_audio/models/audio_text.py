@@ -478,8 +478,10 @@ def _fit_text(
 ) -> tuple: # input_ids, attention_mask, labels
     "Take out of the text the room that is not needed"
     here, counts = audio_places(model.config, input_ids), counts.to(input_ids.device)
-    room = model.fusion.num_tokens(encoder_frames(model.config.audio_config, feature_lengths)).to(here.device)
-    surplus = here & (here.cumsum(1) > counts[:, None]) & (here.sum(1) == room)[:, None]
+    every = model.fusion.num_tokens(encoder_frames(model.config.audio_config, feature_lengths))
+    # what a collator leaves that knows nothing of hooks, and one that knows how many frames there are at most
+    laid_out = [room.to(here.device) == here.sum(1) for room in (every, model.num_audio_tokens(feature_lengths))]
+    surplus = here & (here.cumsum(1) > counts[:, None]) & (laid_out[0] | laid_out[1])[:, None]
     if not surplus.any(): return input_ids, attention_mask, labels
     words = labels is not None and labels.dim() == 2
     padded_right = attention_mask is not None and bool((attention_mask[:, -1] == 0).any())

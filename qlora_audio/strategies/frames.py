@@ -24,10 +24,10 @@ from ..adapters.lora import layer_shape
 from ..adapters.modalities import FAMILIES, register_family
 from ..adapters.saving import register_extra
 from ..adapters.targets import adaptable, modalities
-from ..models.audio_text import AudioTextModel
+from ..models.audio_text import AudioTextModel, float_dtype
 from ..models.encoders import encode, encode_whisper, encoder_adapter, encoder_frames, lengths_to_mask
 from ..models.fusion import FrameStack
-from .temporal import gates, is_whisper
+from .temporal import gates, is_whisper, without_adapter
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #473d85e4
 CUES = 'energy', 'structure', 'flux', 'novelty'
@@ -259,7 +259,7 @@ class ErrorPredictor(nn.Module):
 
     def forward(self, cues:Tensor) -> Tensor: # (...,)
         "Predicted log error"
-        return (cues - self.mean) / self.scale @ self.weight + self.bias
+        return (cues - self.mean) / self.scale @ self.weight.float() + self.bias
 
     def r2(self, cues:Tensor, errors:Tensor) -> float:
         "Share of the variance of the log error that is predicted: 1 is all, 0 no more than the mean"
@@ -279,9 +279,14 @@ def encoder_layers(encoder:nn.Module) -> nn.ModuleList:
     "Its transformer layers"
     return getattr(encoder, 'encoder', encoder).layers
 
+def _power_frames(config, feature_lengths): # (B,)
+    "Real frames (B,) of `power_of`: those of the convolutions, where strided ones may follow the encoder"
+    waveform = encoder_adapter(config).input == 'waveform'
+    return encoder_frames(without_adapter(config), feature_lengths) if waveform else feature_lengths
+
 def _cues_per_frame(config, input_features, feature_lengths, lengths):
     "`error_cues` (B, T, 24) of the encoder's frames"
-    have = lengths if encoder_adapter(config).input == 'waveform' else feature_lengths
+    have = _power_frames(config, feature_lengths)
     return per_frame(error_cues(power_of(config, input_features)), have, lengths)
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #5ad00010
@@ -384,7 +389,9 @@ def _rule_scores(selector, frames, lengths, real, cues, known):
     if by == 'uniform': return _uniform_scores(frames.shape[1], lengths, selector.kept(lengths))
     if by == 'random': return _random_scores(real, selector.training)
     if by == 'similarity': return _difference(frames)
-    if by == 'ctc': return 1 - selector.ctc_head(frames).float().softmax(-1)[..., selector.settings['blank']]
+    if by == 'ctc':
+        logits = selector.ctc_head(frames.to(float_dtype(selector.ctc_head))).float()
+        return 1 - logits.softmax(-1)[..., selector.settings['blank']]
     if by == 'error': return selector.predictor(known)
     return cues[..., CUES.index('novelty' if by == 'learned' else by)]
 
@@ -394,8 +401,8 @@ def _scores(selector, frames, lengths, cues):
     real = lengths_to_mask(lengths, frames.shape[1])
     score = standard(_rule_scores(selector, frames, lengths, real, cues, known), real)
     if selector.settings['by'] == 'learned':
-        hidden = torch.relu(F.layer_norm(frames.float(), frames.shape[-1:]) @ selector.inward.T)
-        score = score + hidden @ selector.outward
+        hidden = torch.relu(F.layer_norm(frames.float(), frames.shape[-1:]) @ selector.inward.float().T)
+        score = score + hidden @ selector.outward.float()
     if selector.settings['mind'] == 'keep':
         score = score + selector.settings['mind_weight'] * standard(selector.predictor(known), real)
     return score
@@ -536,7 +543,7 @@ def fewer_frames(
 def _chosen(model, frames, lengths, input_features, feature_lengths):
     "Kept frames and how many are real; gates follow"
     config, selector = model.config.audio_config, model.frame_selector
-    have = lengths if encoder_adapter(config).input == 'waveform' else feature_lengths
+    have = _power_frames(config, feature_lengths)
     kept = selector(frames, lengths, power_of(config, input_features), have)
     for gate in gates(model): gate.follow(model, selector.last, selector.settings['place'])
     return kept
