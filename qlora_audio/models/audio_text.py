@@ -149,7 +149,9 @@ class AudioTextProcessor(ProcessorFiles):
 
     def wave(self, audio) -> Tensor: # (n_samples,) at `sampling_rate`
         "Any form of a recording as one waveform"
-        return as_wave(audio, self.sampling_rate)
+        wave = as_wave(audio, self.sampling_rate)
+        if wave.isfinite().all(): return wave
+        raise UserError('audio: the recording holds NaN or infinite samples; export it again')
 
     def features(self,
         wave:Tensor, # (n_samples,)
@@ -478,11 +480,12 @@ def _fit_text(
 ) -> tuple: # input_ids, attention_mask, labels
     "Take out of the text the room that is not needed"
     here, counts = audio_places(model.config, input_ids), counts.to(input_ids.device)
+    surplus = here & (here.cumsum(1) > counts[:, None])
+    if not surplus.any(): return input_ids, attention_mask, labels
     every = model.fusion.num_tokens(encoder_frames(model.config.audio_config, feature_lengths))
     # what a collator leaves that knows nothing of hooks, and one that knows how many frames there are at most
     laid_out = [room.to(here.device) == here.sum(1) for room in (every, model.num_audio_tokens(feature_lengths))]
-    surplus = here & (here.cumsum(1) > counts[:, None]) & (laid_out[0] | laid_out[1])[:, None]
-    if not surplus.any(): return input_ids, attention_mask, labels
+    surplus &= (laid_out[0] | laid_out[1])[:, None]
     words = labels is not None and labels.dim() == 2
     padded_right = attention_mask is not None and bool((attention_mask[:, -1] == 0).any())
     others = dict(attention_mask=torch.ones_like(input_ids) if attention_mask is None else attention_mask)
@@ -658,12 +661,15 @@ class WritesWords:
         batch_size:int=16,
         before:str|None=None, # prompt before the audio; the processor's own if None
         after:str|None=None, # prompt after it; likewise
-        **kwargs, # of transformers' generate; greedy without any
+        **kwargs, # of transformers' generate, one text for a recording; greedy without any
     ) -> str|list[str]: # one text, or one for each of the list
         "The words in a recording, or in many; a warning says how many reached the limit"
         if self.processor is None:
             raise UserError('transcribe: the model has no processor; set model.processor = AudioTextProcessor(…)')
-        if (kwargs.get('num_return_sequences') or 1) != 1 or kwargs.get('return_dict_in_generate'):
+        how = kwargs.get('generation_config')
+        several = kwargs.get('num_return_sequences') or getattr(how, 'num_return_sequences', None) or 1
+        if batch_size < 1: raise UserError(f'batch_size: {batch_size} is too few; give 1 or more')
+        if several != 1 or kwargs.get('return_dict_in_generate') or getattr(how, 'return_dict_in_generate', False):
             raise UserError('num_return_sequences, return_dict_in_generate: transcribe gives one text for each '
                             'recording; use generate(**prompt_batch(waves, model, model.processor), …) for more')
         many, was_training, tok = is_several(audio), self.training, self.processor.tokenizer
@@ -674,9 +680,11 @@ class WritesWords:
             for i in range(0, len(sounds), batch_size):
                 waves = [self.processor.wave(a) for a in sounds[i:i+batch_size]]
                 batch = prompt_batch(waves, self, self.processor, before, after)
-                wanted = max_new_tokens or token_limit(waves, self.processor.sampling_rate)
+                wanted = max_new_tokens or getattr(how, 'max_new_tokens', None)
+                wanted = wanted or token_limit(waves, self.processor.sampling_rate)
                 limit = _room(self, batch['input_ids'].shape[1], wanted)
-                ids = self.generate(**batch, max_new_tokens=limit, **GREEDY | ends | kwargs)
+                usual = GREEDY if how is None else {}
+                ids = self.generate(**batch, max_new_tokens=limit, **usual | ends | kwargs)
                 count.update(texts=len(ids), cut=unfinished(ids, {tok.eos_token_id}, limit))
                 texts += tok.batch_decode(ids, skip_special_tokens=True)
         return [t.strip() for t in texts] if many else texts[0].strip()

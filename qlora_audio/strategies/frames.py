@@ -809,6 +809,24 @@ def _whisper_flops(model, inside, kept, words):
                 fusion=fusion + attention(words, kept, c.decoder_layers),
                 decoder=2 * weights['decoder'] * words + attention(words, words, c.decoder_layers))
 
+def _fusion_flops(fusion, weight, kept, tokens, words):
+    "Operations of a fusion module of `weight` numbers: keys and values are of frames, the rest of tokens or words"
+    if isinstance(fusion, FrameStack): return 2 * weight * tokens
+    of_frames = sum(math.prod(layer_shape(m)) for n, m in fusion.named_modules()
+                    if adaptable(m) and ('.k_proj' in n or '.v_proj' in n))
+    layers = len(fusion.layers)
+    if not hasattr(fusion, 'latents'): # cross-attention: words ask
+        return 2 * of_frames * kept + (2 * (weight - of_frames) + 4 * kept * fusion.decoder_dim * layers) * words
+    window = fusion.window or kept
+    memory = window + len(fusion.latents) # a latent sees frames and latents
+    asked = 2 * of_frames * memory * tokens // len(fusion.latents)
+    return asked + (2 * (weight - of_frames) + 4 * memory * fusion.encoder_dim * layers) * tokens
+
+def _attention_width(config) -> int:
+    "Of queries: heads may be wider than their share of the hidden states (Qwen3, Gemma)"
+    heads = getattr(config, 'num_attention_heads', None)
+    return heads * config.head_dim if heads and getattr(config, 'head_dim', None) else config.hidden_size
+
 def forward_flops(
     model:nn.Module, # an AudioTextModel or a Whisper
     entries:int, # on the time axis of input_features
@@ -824,9 +842,9 @@ def forward_flops(
         out = _whisper_flops(model, inside, kept, words)
         return out | dict(all=sum(out.values()))
     tokens = model.fusion.num_tokens(kept)
-    def attention(n, c): return 4 * n * n * c.hidden_size * c.num_hidden_layers
+    def attention(n, c): return 4 * n * n * _attention_width(c) * c.num_hidden_layers
     weights = _part_weights(model)
     out = dict(encoder=2 * weights['encoder'] * inside + attention(inside, audio),
-               fusion=2 * weights['fusion'] * (tokens or kept),
+               fusion=_fusion_flops(model.fusion, weights['fusion'], kept, tokens, tokens + words),
                decoder=2 * weights['decoder'] * (tokens + words) + attention(tokens + words, model.config.text_config))
     return out | dict(all=sum(out.values()))
