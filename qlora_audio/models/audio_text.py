@@ -868,7 +868,7 @@ def cast_weights(
     model:nn.Module, # changed in place
     dtype:torch.dtype,
 ) -> nn.Module: # the same model
-    "What a checkpoint holds to a dtype; the frequencies of rotary positions stay in float32, as transformers loads them"
+    "What a checkpoint holds to a dtype; frequencies of rotary positions stay in float32, as transformers loads them"
     temporary = [(m, n, m._buffers[n]) for m in model.modules() for n in m._non_persistent_buffers_set]
     model.to(dtype)
     for module, name, buffer in temporary: module._buffers[name] = buffer
@@ -955,7 +955,7 @@ def _decoder_width(config:AudioTextConfig) -> int:
     return narrower or text.hidden_size
 
 def _positions(decoder, mask, given:dict) -> dict:
-    "`position_ids` (B, L) where rows are padded on the left, as transformers' `generate` counts them; {} where none are"
+    "`position_ids` (B, L) where rows are padded on the left, as transformers' `generate` counts; {} where none are"
     told = 'position_ids' in given or given.get('past_key_values') is not None
     takes = 'position_ids' in inspect.signature(decoder.forward).parameters
     if told or not takes or mask is None or mask.dim() != 2 or mask[:, 0].all(): return {}

@@ -191,7 +191,7 @@ class InputRecord:
 
     def add(self,
         x:Tensor, # (N, in_features)
-        g:Tensor, # (N, out_features): positions without any gradient are padding
+        g:Tensor, # (N, out_features): positions without any gradient do not count, such as padding
         half=None,
     ):
         "Count these positions in"

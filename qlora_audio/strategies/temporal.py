@@ -582,7 +582,12 @@ def _seat_tokens(model, input_ids, embeds):
 def _note_start(model, decoder, args, kwargs):
     "Forward pre-hook of the decoder: how many positions its cache holds"
     past = kwargs.get('cache', kwargs.get('past_key_values')) # its name in transformers from 5.24 on, and before
-    for gate in gates(model): gate.start = 0 if past is None else past.get_seq_length()
+    heard = gates(model)
+    try: start = 0 if past is None or not heard else past.get_seq_length()
+    except ValueError: # Mamba's
+        raise UserError(f'where: the cache of a {type(decoder).__name__} does not count positions, so gates cannot '
+                        "follow them; give where=('encoder', 'fusion')") from None
+    for gate in heard: gate.start = start
 
 def _listen_in_whisper(model, encoder, args, kwargs):
     "Forward pre-hook of a Whisper's encoder: hear the batch before any layer runs"

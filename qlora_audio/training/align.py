@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..defaults import DEFAULTS
 from ..errors import UserError
+from ..adapters.lora import adapted_layers
 from ..adapters.targets import hold_in_float32
 from ..sound.audio import feature_length
 from ..sound.batches import is_stream, pad_last, row_seconds
@@ -182,6 +183,9 @@ def _check_alignable(model, rows, collator):
         raise UserError(f'model: {type(model).__name__} is not an AudioTextModel; only its fusion module is aligned')
     if not isinstance(collator, SpeechCollator):
         raise UserError(f'collator: {type(collator).__name__}; give a SpeechCollator of this model')
+    if any(layer.input_dependent for layer in adapted_layers(model).values()):
+        raise UserError('model: its adapters follow the sound, of which they are told where the whole model runs; '
+                        'align the fusion module before add_temporal_lora')
     if is_stream(rows): raise UserError('rows: a stream; the alignment needs all texts first, so give rows by index')
     if not len(rows): raise UserError('rows: there are none; give rows with audio and text')
     if model.num_audio_tokens(1_000) == 0:
