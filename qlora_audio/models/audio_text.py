@@ -33,7 +33,7 @@ from ..sound.augment import Augment
 from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, decode_files, decode_sources, is_encoded
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
-from .fusion import make_fusion
+from .fusion import fusion_options, make_fusion
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #d5a42aec
 def is_several(
@@ -481,11 +481,13 @@ def _fit_text(
     "Take out of the text the room that is not needed"
     here, counts = audio_places(model.config, input_ids), counts.to(input_ids.device)
     surplus = here & (here.cumsum(1) > counts[:, None])
-    if not surplus.any(): return input_ids, attention_mask, labels
+    as_given = input_ids, attention_mask, labels
+    if not surplus.any(): return as_given
     every = model.fusion.num_tokens(encoder_frames(model.config.audio_config, feature_lengths))
     # what a collator leaves that knows nothing of hooks, and one that knows how many frames there are at most
     laid_out = [room.to(here.device) == here.sum(1) for room in (every, model.num_audio_tokens(feature_lengths))]
     surplus &= (laid_out[0] | laid_out[1])[:, None]
+    if not surplus.any(): return as_given
     words = labels is not None and labels.dim() == 2
     padded_right = attention_mask is not None and bool((attention_mask[:, -1] == 0).any())
     others = dict(attention_mask=torch.ones_like(input_ids) if attention_mask is None else attention_mask)
@@ -886,6 +888,21 @@ def _finish_joining(model, processor, quantize, dtype):
     return model if quantize is None else quantize.finish(model)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #05d1cb73
+def _check_arguments(
+    fusion:str, # name of the module
+    names, # of the arguments
+):
+    "`UserError` for what is no field of a config: it would be kept there, and do nothing"
+    known = {*inspect.signature(AudioTextConfig).parameters, *vars(PreTrainedConfig()), 'num_labels',
+             'initializer_range'}
+    elsewhere = dict.fromkeys(('quantization_config', 'load_in_4bit', 'load_in_8bit'), 'quantize=NF4Config()')
+    elsewhere |= {name: f'fusion_options=dict({name}=…)' for name in fusion_options(fusion)}
+    elsewhere |= dict(torch_dtype='dtype=…')
+    for name in names:
+        if name in known: continue
+        cure = elsewhere.get(name, 'encoder and decoder as modules that were loaded with it')
+        raise UserError(f'{name}: from_parts does not take it; give {cure}')
+
 class JoinsParts:
     "An `AudioTextModel` from Hugging Face parts"
     @classmethod
@@ -903,6 +920,7 @@ class JoinsParts:
         **kwargs, # of AudioTextConfig: audio_token_id, num_labels …
     ):
         "Join an encoder and a decoder by a fresh fusion module"
+        _check_arguments(fusion, kwargs)
         if isinstance(dtype, str): dtype = getattr(torch, dtype, dtype)
         if dtype is not None and not isinstance(dtype, torch.dtype):
             raise UserError(f'dtype: {dtype!r} is none; give one such as torch.bfloat16, or None for their own')

@@ -101,11 +101,11 @@ class FrameChoice:
         D = frames.shape[-1]
         if self.weight is None: out = frames.gather(1, self.index[..., None].expand(-1, -1, D))
         else:
-            w = self.weight.to(frames.dtype)
+            w = self.weight.to(torch.promote_types(frames.dtype, torch.float32)) # sums are too large for 16 bits
             total = w.new_zeros(self.index.shape).scatter_add(1, self.group, w)
-            sums = frames.new_zeros(*self.index.shape, D)
+            sums = w.new_zeros(*self.index.shape, D)
             sums = sums.scatter_add(1, self.group[..., None].expand(-1, -1, D), frames * w[..., None])
-            out = sums / total.clamp_min(1e-12)[..., None]
+            out = (sums / total.clamp_min(1e-12)[..., None]).to(frames.dtype)
         return out.masked_fill(~self.real[..., None], 0)
 
     def times(self,
