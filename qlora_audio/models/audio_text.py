@@ -33,7 +33,7 @@ from ..sound.augment import Augment
 from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, decode_files, decode_sources, is_encoded
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
-from .fusion import fusion_options, make_fusion
+from .fusion import fusion_options, hearing_modules, make_fusion
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #d5a42aec
 def is_several(
@@ -541,6 +541,7 @@ class HearsSound:
         if heard is None:
             for hook in self.hooks['before_embed']: hook(self, input_ids, input_features, feature_lengths)
         _check_positions(self.config, input_ids)
+        _forget_others(self)
         embeds = self.get_input_embeddings()(input_ids)
         if heard is None and input_features is not None: heard = self.hear(input_features, feature_lengths)
         if heard is not None:
@@ -552,6 +553,12 @@ class HearsSound:
 def _forget(fusion):
     "What a decoder that listens by cross-attention has heard is gone"
     if hasattr(fusion, 'forget'): fusion.forget()
+
+def _forget_others(model):
+    "Where another model has put layers of its own into the same decoder, they hear nothing of this batch"
+    if torch.compiler.is_compiling(): return
+    for fusion in hearing_modules(model.decoder):
+        if fusion is not model.fusion: fusion.forget()
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #77ec9bac
 def prompt_batch(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FUSIONS', 'FrameStack', 'FrameStackProjector', 'FrameStackSwiGLU', 'CrossAttention', 'FeedForward', 'PerceiverLayer',
            'sinusoids', 'PerceiverResampler', 'GatedCrossAttentionLayer', 'AudioMemory', 'decoder_layers',
-           'GatedCrossAttention', 'fusion_options', 'make_fusion']
+           'hearing_modules', 'GatedCrossAttention', 'fusion_options', 'make_fusion']
 
 # %% ../../nbs/4_models/18_fusion.ipynb #a4ca6ff6
 import inspect, warnings
@@ -399,6 +399,12 @@ class _InDecoder:
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, 'hidden_states': x})
 
 # %% ../../nbs/4_models/18_fusion.ipynb #6ee76ad5
+def hearing_modules(decoder:nn.Module) -> list: # of fusion modules
+    "Whose layers stand in a decoder by hooks, each as often as it has layers there"
+    hooks = [hook for module in decoder.modules() for hook in module._forward_pre_hooks.values()]
+    owners = [getattr(getattr(hook, 'func', None), '__self__', None) for hook in hooks]
+    return [owner for owner in owners if isinstance(owner, _InDecoder)]
+
 def _warn_closed(fusion):
     "Where gates are closed and frozen, as under adapters, no sound gets through and none ever will: say so once"
     gates = [p for n, p in fusion.named_parameters() if n.endswith('_gate')]
