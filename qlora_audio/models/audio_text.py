@@ -1031,6 +1031,10 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
 
     def save_pretrained(self, folder, *args, **kwargs):
         "As in transformers; the processor goes along"
+        for name, part in self.named_children():
+            if not getattr(part, 'beside_base', False): continue
+            raise UserError(f'model: its {name} is saved beside an adapter, and save_pretrained cannot write it; '
+                            'save_adapter does, and select_all(model) takes a selection of frames out')
         if not has_fresh_fusion(self): self.config.fresh_fusion = None
         super().save_pretrained(folder, *args, **kwargs)
         _save_generation(self, folder)
