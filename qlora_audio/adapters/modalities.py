@@ -104,7 +104,7 @@ NAME_SIGNS = dict( # modality → what a part of a name looks like
     fusion=r'\w*(projector|connector|adapt[eo]r|resampler|q_?former|bridge)|fusion|enc_to_dec_proj|'
            r'embed_audio|embed_vision',
     encoder=r'encoder|visual|(audio|speech|acoustic|semantic|vision|image)\w*_(tower|encoder|model|tokenizer)|'
-            r'feature_(extractor|projection)|wav2vec2\w*|hubert|wavlm|sew|unispeech\w*|data2vec_audio|codec_model',
+            r'feature_(extractor|projection)|wav2vec2\w*|hubert|wavlm|sew(_d)?|unispeech\w*|data2vec_audio|codec_model',
     decoder=r'(text_)?decoder|language_model|text_model|llm|(lm|ctc)_head|proj_out|shared')
 CONFIG_SIGNS = dict( # modality → what the name of a sub-config looks like
     fusion=r'\w*(projector|adapt[eo]r|qformer|connector)',

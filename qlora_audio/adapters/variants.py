@@ -53,6 +53,16 @@ def variants_for(
     if len(classes) > 1: raise UserError(f'{name}: {" and ".join(classes)} do not go together; choose one')
     return found
 
+def _check_directions(name, layer):
+    "`UserError` for sizes with which no start can be taken from a weight"
+    least = min(layer.in_features, layer.out_features)
+    if layer.r > least:
+        raise UserError(f'r: {layer.r} is more than the {least} directions that a weight of {layer.out_features} × '
+                        f'{layer.in_features} has, from which {name!r} starts; give at most {least}')
+    if not layer.scaling > 0:
+        raise UserError(f'lora_alpha: {layer.lora_alpha} leaves nothing to {name!r}, which starts from the weight; '
+                        'give more than 0')
+
 def make_adapter(
     layer:nn.Module, # the base
     variants:list, # from variants_for
@@ -65,6 +75,8 @@ def make_adapter(
     options = {}
     for v in variants: options |= v.options
     new = kind(layer, r, lora_alpha, lora_dropout, **options)
+    for v in variants:
+        if v.needs_weight: _check_directions(v.name, new)
     for v in variants:
         if v.start and not v.needs_weight: v.start(new)
     return new

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['PROCESSOR_FILE', 'HOOK_POINTS', 'GREEDY', 'FLOATS', 'GENERATION', 'is_several', 'array_and_rate', 'as_wave',
            'text_ids', 'ProcessorFiles', 'AudioTextProcessor', 'word_ids', 'with_sound', 'text_of', 'row_name',
-           'SpeechCollator', 'AudioTextConfig', 'put_audio', 'HookHandle', 'Hooks', 'HasHooks', 'run_encoder',
-           'float_dtype', 'drop_tokens', 'HearsSound', 'prompt_batch', 'AsksDecoder', 'token_limit', 'unfinished',
-           'limit_told', 'WritesWords', 'load_checked', 'load_part', 'part_config', 'bundled_processor',
-           'check_decoder', 'has_fresh_fusion', 'JoinsParts', 'AudioTextModel', 'AudioTextForClassification',
-           'PairCollator']
+           'SpeechCollator', 'AudioTextConfig', 'audio_places', 'put_audio', 'HookHandle', 'Hooks', 'HasHooks',
+           'run_encoder', 'float_dtype', 'drop_tokens', 'HearsSound', 'prompt_batch', 'AsksDecoder', 'token_limit',
+           'unfinished', 'limit_told', 'WritesWords', 'load_checked', 'load_part', 'part_config', 'bundled_processor',
+           'check_decoder', 'has_fresh_fusion', 'cast_weights', 'JoinsParts', 'AudioTextModel',
+           'AudioTextForClassification', 'PairCollator']
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #0ccc0b95
-import contextlib, copy, json, math, warnings, zlib
+import contextlib, copy, inspect, json, math, warnings, zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -33,7 +33,7 @@ from ..sound.augment import Augment
 from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, decode_files, decode_sources, is_encoded
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
-from .fusion import make_fusion
+from .fusion import fusion_options, hearing_modules, make_fusion
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #d5a42aec
 def is_several(
@@ -69,7 +69,8 @@ def as_wave(
 def text_ids(tokenizer, text:str) -> list[int]:
     "Ids of `text`, without the tokens that a tokenizer adds by itself"
     ids = tokenizer(text, add_special_tokens=False).input_ids if text else []
-    return ids[1:] if ids and ids[0] == tokenizer.bos_token_id else ids
+    added = ids and ids[0] == tokenizer.bos_token_id and not text.startswith(tokenizer.bos_token) # some all the same
+    return ids[1:] if added else ids
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #c41a3c08
 PROCESSOR_FILE = 'audio_text_processor.json'
@@ -148,7 +149,9 @@ class AudioTextProcessor(ProcessorFiles):
 
     def wave(self, audio) -> Tensor: # (n_samples,) at `sampling_rate`
         "Any form of a recording as one waveform"
-        return as_wave(audio, self.sampling_rate)
+        wave = as_wave(audio, self.sampling_rate)
+        if wave.isfinite().all(): return wave
+        raise UserError('audio: the recording holds NaN or infinite samples; export it again')
 
     def features(self,
         wave:Tensor, # (n_samples,)
@@ -321,7 +324,7 @@ class AudioTextConfig(PreTrainedConfig):
         parts = self.audio_config, self.text_config
         attention = [getattr(c, '_attn_implementation', None) for c in parts]
         super().__init__(**kwargs) # this resets the parts' attention to its own
-        for c, a in zip(parts, attention): c._attn_implementation = a or 'sdpa'
+        for c, a in zip(parts, attention): c._attn_implementation = a
 
     def get_text_config(self, *args, **kwargs) -> PreTrainedConfig:
         "The decoder's config, for everything in transformers that asks about text"
@@ -335,6 +338,14 @@ def _as_config(config, default_type):
 AutoConfig.register('audio_text', AudioTextConfig, exist_ok=True)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #bcd6cd3f
+def audio_places(
+    config, # of an AudioTextModel
+    input_ids:Tensor, # (B, L)
+) -> Tensor: # (B, L) bool: where audio goes; nowhere without an `audio_token_id`
+    "The places of the placeholders"
+    if config.audio_token_id is None: return torch.zeros_like(input_ids, dtype=torch.bool)
+    return input_ids == config.audio_token_id
+
 def put_audio(
     embeds:Tensor, # (B, L, D) embeddings of the tokens
     here:Tensor, # (B, L) bool: where audio goes
@@ -345,6 +356,9 @@ def put_audio(
     if not torch.equal(here.sum(1), counts.to(here.device)):
         raise UserError(f'input_ids: {here.sum(1).tolist()} audio placeholders, the recordings make {counts.tolist()}; '
                         'use SpeechCollator, which counts them')
+    if audio.shape[1] and audio.shape[2] != embeds.shape[2]: # masked_scatter would take them for one long row
+        raise UserError(f'audio: tokens of width {audio.shape[2]}, but the embeddings are {embeds.shape[2]} wide; '
+                        'give a fusion module of that width')
     valid = torch.arange(audio.shape[1], device=audio.device) < counts.to(audio.device)[:, None]
     return embeds.masked_scatter(here[..., None], audio[valid].to(embeds))
 
@@ -353,7 +367,7 @@ def _check_positions(config, input_ids):
     "`UserError` where the decoder has too few positions"
     limit = getattr(config.text_config, 'max_position_embeddings', None)
     if not limit or input_ids.shape[1] <= limit: return
-    most = int((input_ids == config.audio_token_id).sum(1).max())
+    most = int(audio_places(config, input_ids).sum(1).max())
     raise UserError(f'input_ids: {input_ids.shape[1]} tokens, up to {most} of them audio, but the decoder has '
                     f'positions for {limit}; give less audio, or a fusion that makes fewer tokens of it')
 
@@ -465,10 +479,15 @@ def _fit_text(
     labels, # (B, L), or (B,) where they are classes, or None
 ) -> tuple: # input_ids, attention_mask, labels
     "Take out of the text the room that is not needed"
-    here, counts = input_ids == model.config.audio_token_id, counts.to(input_ids.device)
-    room = model.fusion.num_tokens(encoder_frames(model.config.audio_config, feature_lengths)).to(here.device)
-    surplus = here & (here.cumsum(1) > counts[:, None]) & (here.sum(1) == room)[:, None]
-    if not surplus.any(): return input_ids, attention_mask, labels
+    here, counts = audio_places(model.config, input_ids), counts.to(input_ids.device)
+    surplus = here & (here.cumsum(1) > counts[:, None])
+    as_given = input_ids, attention_mask, labels
+    if not surplus.any(): return as_given
+    every = model.fusion.num_tokens(encoder_frames(model.config.audio_config, feature_lengths))
+    # what a collator leaves that knows nothing of hooks, and one that knows how many frames there are at most
+    laid_out = [room.to(here.device) == here.sum(1) for room in (every, model.num_audio_tokens(feature_lengths))]
+    surplus &= (laid_out[0] | laid_out[1])[:, None]
+    if not surplus.any(): return as_given
     words = labels is not None and labels.dim() == 2
     padded_right = attention_mask is not None and bool((attention_mask[:, -1] == 0).any())
     others = dict(attention_mask=torch.ones_like(input_ids) if attention_mask is None else attention_mask)
@@ -488,6 +507,12 @@ def _embed_and_fit(model, input_ids, input_features, feature_lengths, attention_
     return model.embed(input_ids, heard=heard), mask, labels
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #f7c6fcee
+def _check_placeholder(config, counts): # (B,) audio tokens
+    "`UserError` where no token stands for sound that is to stand in the text"
+    if config.audio_token_id is not None or not counts.any(): return
+    raise UserError('audio_token_id: None, so no token stands for sound; set model.config.audio_token_id to the '
+                    "processor's, or give from_parts(…, processor=…)")
+
 class HearsSound:
     "An `AudioTextModel`'s ears: encoder, fusion, and audio tokens among the embeddings"
     def num_audio_tokens(self,
@@ -516,15 +541,24 @@ class HearsSound:
         if heard is None:
             for hook in self.hooks['before_embed']: hook(self, input_ids, input_features, feature_lengths)
         _check_positions(self.config, input_ids)
+        _forget_others(self)
         embeds = self.get_input_embeddings()(input_ids)
         if heard is None and input_features is not None: heard = self.hear(input_features, feature_lengths)
-        if heard is not None: embeds = put_audio(embeds, input_ids == self.config.audio_token_id, *heard)
+        if heard is not None:
+            _check_placeholder(self.config, heard[1])
+            embeds = put_audio(embeds, audio_places(self.config, input_ids), *heard)
         else: _forget(self.fusion)
         return self.hooks.change('after_embed', embeds, lambda hook, e: hook(self, input_ids, e))
 
 def _forget(fusion):
     "What a decoder that listens by cross-attention has heard is gone"
     if hasattr(fusion, 'forget'): fusion.forget()
+
+def _forget_others(model):
+    "Where another model has put layers of its own into the same decoder, they hear nothing of this batch"
+    if torch.compiler.is_compiling(): return
+    for fusion in hearing_modules(model.decoder):
+        if fusion is not model.fusion: fusion.forget()
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #77ec9bac
 def prompt_batch(
@@ -636,11 +670,17 @@ class WritesWords:
         batch_size:int=16,
         before:str|None=None, # prompt before the audio; the processor's own if None
         after:str|None=None, # prompt after it; likewise
-        **kwargs, # of transformers' generate; greedy without any
+        **kwargs, # of transformers' generate, one text for a recording; greedy without any
     ) -> str|list[str]: # one text, or one for each of the list
         "The words in a recording, or in many; a warning says how many reached the limit"
         if self.processor is None:
             raise UserError('transcribe: the model has no processor; set model.processor = AudioTextProcessor(…)')
+        how = kwargs.get('generation_config')
+        several = kwargs.get('num_return_sequences') or getattr(how, 'num_return_sequences', None) or 1
+        if batch_size < 1: raise UserError(f'batch_size: {batch_size} is too few; give 1 or more')
+        if several != 1 or kwargs.get('return_dict_in_generate') or getattr(how, 'return_dict_in_generate', False):
+            raise UserError('num_return_sequences, return_dict_in_generate: transcribe gives one text for each '
+                            'recording; use generate(**prompt_batch(waves, model, model.processor), …) for more')
         many, was_training, tok = is_several(audio), self.training, self.processor.tokenizer
         ends = dict(pad_token_id=tok.pad_token_id, eos_token_id=tok.eos_token_id)
         sounds, texts = audio if many else [audio], []
@@ -649,9 +689,11 @@ class WritesWords:
             for i in range(0, len(sounds), batch_size):
                 waves = [self.processor.wave(a) for a in sounds[i:i+batch_size]]
                 batch = prompt_batch(waves, self, self.processor, before, after)
-                wanted = max_new_tokens or token_limit(waves, self.processor.sampling_rate)
+                wanted = max_new_tokens or getattr(how, 'max_new_tokens', None)
+                wanted = wanted or token_limit(waves, self.processor.sampling_rate)
                 limit = _room(self, batch['input_ids'].shape[1], wanted)
-                ids = self.generate(**batch, max_new_tokens=limit, **GREEDY | ends | kwargs)
+                usual = GREEDY if how is None else {}
+                ids = self.generate(**batch, max_new_tokens=limit, **usual | ends | kwargs)
                 count.update(texts=len(ids), cut=unfinished(ids, {tok.eos_token_id}, limit))
                 texts += tok.batch_decode(ids, skip_special_tokens=True)
         return [t.strip() for t in texts] if many else texts[0].strip()
@@ -780,6 +822,12 @@ def check_decoder(config:PreTrainedConfig):
     if config.model_type in ENCODERS or config.is_encoder_decoder:
         raise UserError(f"decoder: {type(config).__name__} is not a causal language model's; "
                         "give Llama, Qwen3, GPT-2 … here, and encoders as `encoder`")
+    if config.get_text_config() is not config:
+        raise UserError(f'decoder: {type(config).__name__} is of a model of several parts; give the module of its '
+                        'language model, such as Gemma3ForCausalLM.from_pretrained(…)')
+    if getattr(config, 'hidden_size_per_layer_input', None):
+        raise UserError(f'decoder: each layer of a {config.model_type} looks up the tokens again '
+                        '(hidden_size_per_layer_input), and sound has none; give another decoder')
 
 def _check_joint(config:AudioTextConfig):
     "`UserError` unless a model can be built from this config; returns the encoder's adapter"
@@ -803,8 +851,8 @@ def _add_rows(model, n:int):
     old = len(model.get_input_embeddings().weight)
     model.resize_token_embeddings(n, mean_resizing=False)
     for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
-        weight = getattr(layer, 'weight', None)
-        if weight is not None: weight[old:] = weight[:old].float().mean(0).to(weight.dtype)
+        for rows in (getattr(layer, 'weight', None), getattr(layer, 'bias', None)): # Phi's head has a bias
+            if rows is not None: rows[old:] = rows[:old].float().mean(0).to(rows.dtype)
 
 def _encoder_names(config) -> str:
     "What the names of an encoder's weights begin with, in the model that transformers' `AutoModel` builds"
@@ -825,9 +873,19 @@ def has_fresh_fusion(model) -> bool:
     made = model.config.fresh_fusion
     return made is not None and _fusion_sum(model) in (None, made)
 
+def cast_weights(
+    model:nn.Module, # changed in place
+    dtype:torch.dtype,
+) -> nn.Module: # the same model
+    "What a checkpoint holds to a dtype; frequencies of rotary positions stay in float32, as transformers loads them"
+    temporary = [(m, n, m._buffers[n]) for m in model.modules() for n in m._non_persistent_buffers_set]
+    model.to(dtype)
+    for module, name, buffer in temporary: module._buffers[name] = buffer
+    return model
+
 def _finish_joining(model, processor, quantize, dtype):
     "Dtypes, a row for the placeholder, a note of the fresh module, and 4 bits for what is not in them yet"
-    if dtype is not None: model.to(dtype)
+    if dtype is not None: cast_weights(model, dtype)
     embeddings = model.get_input_embeddings().weight
     model.fusion.to(embeddings.device, embeddings.dtype)
     model.processor = processor
@@ -837,6 +895,21 @@ def _finish_joining(model, processor, quantize, dtype):
     return model if quantize is None else quantize.finish(model)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #05d1cb73
+def _check_arguments(
+    fusion:str, # name of the module
+    names, # of the arguments
+):
+    "`UserError` for what is no field of a config: it would be kept there, and do nothing"
+    known = {*inspect.signature(AudioTextConfig).parameters, *vars(PreTrainedConfig()), 'num_labels',
+             'initializer_range'}
+    elsewhere = dict.fromkeys(('quantization_config', 'load_in_4bit', 'load_in_8bit'), 'quantize=NF4Config()')
+    elsewhere |= {name: f'fusion_options=dict({name}=…)' for name in fusion_options(fusion)}
+    elsewhere |= dict(torch_dtype='dtype=…')
+    for name in names:
+        if name in known: continue
+        cure = elsewhere.get(name, 'encoder and decoder as modules that were loaded with it')
+        raise UserError(f'{name}: from_parts does not take it; give {cure}')
+
 class JoinsParts:
     "An `AudioTextModel` from Hugging Face parts"
     @classmethod
@@ -854,6 +927,7 @@ class JoinsParts:
         **kwargs, # of AudioTextConfig: audio_token_id, num_labels …
     ):
         "Join an encoder and a decoder by a fresh fusion module"
+        _check_arguments(fusion, kwargs)
         if isinstance(dtype, str): dtype = getattr(torch, dtype, dtype)
         if dtype is not None and not isinstance(dtype, torch.dtype):
             raise UserError(f'dtype: {dtype!r} is none; give one such as torch.bfloat16, or None for their own')
@@ -870,7 +944,8 @@ class JoinsParts:
         encoder = encoder_of(load_part(encoder, encoder_adapter(audio).build, AutoModel, _encoder_names(audio), **how))
         if quantize is not None and (in_4_bits := quantize.for_part(skeleton, 'decoder')):
             how['quantization_config'] = in_4_bits
-        decoder = load_part(decoder, cls._decoder_class.from_config, cls._decoder_class, **how)
+        head = None if cls._decoder_class is AutoModelForCausalLM else '' # a head that is not wanted may be left over
+        decoder = load_part(decoder, cls._decoder_class.from_config, cls._decoder_class, head, **how)
         if 'quantization_config' in how: vars(decoder.config).pop('quantization_config', None) # it is the whole model's
         model = cls(config(encoder.config, decoder.config), encoder, decoder)
         return _finish_joining(model, processor, quantize, dtype)
@@ -898,6 +973,19 @@ def _load_generation(model, folder):
     except OSError: pass
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #7c590ca7
+def _decoder_width(config:AudioTextConfig) -> int:
+    "Of what the fusion module meets: hidden states in cross-attention, else embeddings, which OPT may have narrower"
+    text = config.text_config
+    narrower = None if config.fusion == 'cross_attention' else getattr(text, 'word_embed_proj_dim', None)
+    return narrower or text.hidden_size
+
+def _positions(decoder, mask, given:dict) -> dict:
+    "`position_ids` (B, L) where rows are padded on the left, as transformers' `generate` counts; {} where none are"
+    told = 'position_ids' in given or given.get('past_key_values') is not None
+    takes = 'position_ids' in inspect.signature(decoder.forward).parameters
+    if told or not takes or mask is None or mask.dim() != 2 or mask[:, 0].all(): return {}
+    return dict(position_ids=(mask.long().cumsum(1) - 1).clamp_min(0))
+
 class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts, PreTrainedModel):
     "Audio encoder → fusion → text decoder; audio tokens stand where `input_ids` holds `config.audio_token_id`"
     config_class = AudioTextConfig
@@ -913,7 +1001,7 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
         adapter, text = _check_joint(config), config.text_config
         self.hooks, self.processor = Hooks(), None
         self.encoder = adapter.build(config.audio_config) if encoder is None else encoder
-        self.fusion = make_fusion(config.fusion, adapter.width(config.audio_config), text.hidden_size,
+        self.fusion = make_fusion(config.fusion, adapter.width(config.audio_config), _decoder_width(config),
                                   text.num_hidden_layers, **config.fusion_options)
         self.decoder = self._decoder_class.from_config(text) if decoder is None else decoder
         if hasattr(self.fusion, 'attach'): self.fusion.attach(self.decoder)
@@ -925,6 +1013,7 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
         "The decoder's output over audio and text: `loss` if `labels` (B, L) are given, `logits` (B, L, vocab)"
         embeds, mask, labels = _embed_and_fit(self, input_ids, input_features, feature_lengths, attention_mask, labels)
         kwargs.pop('num_items_in_batch', None)
+        kwargs |= _positions(self.decoder, mask, kwargs)
         return self.decoder(inputs_embeds=embeds, attention_mask=mask, labels=labels, **kwargs)
 
     @classmethod
@@ -942,6 +1031,10 @@ class AudioTextModel(HasHooks, HearsSound, WritesWords, AsksDecoder, JoinsParts,
 
     def save_pretrained(self, folder, *args, **kwargs):
         "As in transformers; the processor goes along"
+        for name, part in self.named_children():
+            if not getattr(part, 'beside_base', False): continue
+            raise UserError(f'model: its {name} is saved beside an adapter, and save_pretrained cannot write it; '
+                            'save_adapter does, and select_all(model) takes a selection of frames out')
         if not has_fresh_fusion(self): self.config.fresh_fusion = None
         super().save_pretrained(folder, *args, **kwargs)
         _save_generation(self, folder)
@@ -967,16 +1060,21 @@ class AudioTextForClassification(AudioTextModel):
         feature_lengths:Tensor|None=None, # (B,)
         attention_mask:Tensor|None=None, # (B, L) 1 for real tokens
         labels:Tensor|None=None, # (B,) number of the class
-        **kwargs,
+        **kwargs, # of the decoder: output_hidden_states, output_attentions …
     ) -> SequenceClassifierOutputWithPast: # logits (B, num_labels); the cross-entropy as `loss` if `labels` are given
         "Scores of the classes at the last real position"
         embeds, mask, labels = _embed_and_fit(self, input_ids, input_features, feature_lengths, attention_mask, labels)
         if mask is None: mask = torch.ones(embeds.shape[:2], dtype=input_ids.dtype, device=input_ids.device)
-        hidden = self.decoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        kwargs.pop('num_items_in_batch', None)
+        kwargs |= _positions(self.decoder, mask, kwargs)
+        out = self.decoder(inputs_embeds=embeds, attention_mask=mask, **kwargs)
+        hidden = out.last_hidden_state
         last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
         logits = self.score(hidden[torch.arange(len(last), device=last.device), last.to(hidden.device)])
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels.to(logits.device))
-        return SequenceClassifierOutputWithPast(loss=loss, logits=logits)
+        return SequenceClassifierOutputWithPast(loss=loss, logits=logits, past_key_values=out.get('past_key_values'),
+                                                hidden_states=out.get('hidden_states'),
+                                                attentions=out.get('attentions'))
 
 class PairCollator(SpeechCollator):
     "Recordings, texts and classes → one batch for `AudioTextForClassification`"

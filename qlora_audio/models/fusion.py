@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['FUSIONS', 'FrameStack', 'FrameStackProjector', 'FrameStackSwiGLU', 'CrossAttention', 'FeedForward', 'PerceiverLayer',
            'sinusoids', 'PerceiverResampler', 'GatedCrossAttentionLayer', 'AudioMemory', 'decoder_layers',
-           'GatedCrossAttention', 'fusion_options', 'make_fusion']
+           'hearing_modules', 'GatedCrossAttention', 'fusion_options', 'make_fusion']
 
 # %% ../../nbs/4_models/18_fusion.ipynb #a4ca6ff6
-import inspect
+import inspect, warnings
 from functools import partial
 from typing import NamedTuple
 import torch
@@ -399,6 +399,22 @@ class _InDecoder:
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, 'hidden_states': x})
 
 # %% ../../nbs/4_models/18_fusion.ipynb #6ee76ad5
+def hearing_modules(decoder:nn.Module) -> list: # of fusion modules
+    "Whose layers stand in a decoder by hooks, each as often as it has layers there"
+    hooks = [hook for module in decoder.modules() for hook in module._forward_pre_hooks.values()]
+    owners = [getattr(getattr(hook, 'func', None), '__self__', None) for hook in hooks]
+    return [owner for owner in owners if isinstance(owner, _InDecoder)]
+
+def _warn_closed(fusion):
+    "Where gates are closed and frozen, as under adapters, no sound gets through and none ever will: say so once"
+    gates = [p for n, p in fusion.named_parameters() if n.endswith('_gate')]
+    if fusion._gates_known or any(gate.requires_grad for gate in gates): return
+    fusion._gates_known = True
+    if any(gate.any() for gate in gates): return
+    warnings.warn('fusion: the gates of its cross-attention are closed and frozen, so the decoder hears nothing and '
+                  "cannot learn to; train it in full: LoRAConfig(modules_to_save=['fusion']) (--train-fusion)",
+                  stacklevel=3)
+
 class GatedCrossAttention(_InDecoder, nn.Module):
     "New layers inside the decoder attend to the audio frames (Flamingo, Alayrac et al. 2022); no audio tokens"
     def __init__(self,
@@ -419,7 +435,7 @@ class GatedCrossAttention(_InDecoder, nn.Module):
         self.places = list(range(every - 1, n_decoder_layers, every)) # decoder layers that get a new one before them
         new = (GatedCrossAttentionLayer(encoder_dim, decoder_dim, heads, ff_mult) for _ in self.places)
         self.layers = nn.ModuleList(new)
-        self._memory, self._handles = None, []
+        self._memory, self._handles, self._gates_known = None, [], False
 
     def __getstate__(self): return {**self.__dict__, '_memory': None}
 
@@ -429,6 +445,7 @@ class GatedCrossAttention(_InDecoder, nn.Module):
 
     def remember(self, frames:Tensor, lengths:Tensor): # (B, T, encoder_dim), (B,) frames that are real
         "Let the decoder hear these frames, until the next call or `forget()`"
+        if self.training and torch.is_grad_enabled(): _warn_closed(self)
         self._memory = _audio_memory(frames, lengths, self.encoder_dim)
 
     def forget(self):

@@ -27,6 +27,7 @@ from ..bits.nf4 import check_blocksize
 from ..adapters.lora import adapted_layers, adapter_parameters, replace_module
 from ..adapters.modalities import MODALITIES, covers, modality_of, own_name, owners, unwrap, weight_count
 from ..adapters.targets import is_head, is_read
+from .audio_text import cast_weights
 
 # %% ../../nbs/4_models/20_quantize.ipynb #33ee96cf
 COMPUTE_DTYPES = torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int8
@@ -230,7 +231,7 @@ def to_fast_dtype(
     "Hold in float32 what this processor computes slowly in 16 bits"
     if dtype is not None:
         model._given_dtype = dtype
-        return model.to(dtype)
+        return cast_weights(model, dtype)
     if any(hasattr(m, '_given_dtype') for m in model.modules()): return model
     slow = [t for m in model.modules() for t in _stored_tensors(m) if compute_dtype(t.dtype, t.device) != t.dtype]
     if not slow: return model

@@ -24,10 +24,10 @@ from ..adapters.lora import layer_shape
 from ..adapters.modalities import FAMILIES, register_family
 from ..adapters.saving import register_extra
 from ..adapters.targets import adaptable, modalities
-from ..models.audio_text import AudioTextModel
+from ..models.audio_text import AudioTextModel, float_dtype
 from ..models.encoders import encode, encode_whisper, encoder_adapter, encoder_frames, lengths_to_mask
 from ..models.fusion import FrameStack
-from .temporal import gates, is_whisper
+from .temporal import gates, is_whisper, without_adapter
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #473d85e4
 CUES = 'energy', 'structure', 'flux', 'novelty'
@@ -101,11 +101,11 @@ class FrameChoice:
         D = frames.shape[-1]
         if self.weight is None: out = frames.gather(1, self.index[..., None].expand(-1, -1, D))
         else:
-            w = self.weight.to(frames.dtype)
+            w = self.weight.to(torch.promote_types(frames.dtype, torch.float32)) # sums are too large for 16 bits
             total = w.new_zeros(self.index.shape).scatter_add(1, self.group, w)
-            sums = frames.new_zeros(*self.index.shape, D)
+            sums = w.new_zeros(*self.index.shape, D)
             sums = sums.scatter_add(1, self.group[..., None].expand(-1, -1, D), frames * w[..., None])
-            out = sums / total.clamp_min(1e-12)[..., None]
+            out = (sums / total.clamp_min(1e-12)[..., None]).to(frames.dtype)
         return out.masked_fill(~self.real[..., None], 0)
 
     def times(self,
@@ -259,7 +259,7 @@ class ErrorPredictor(nn.Module):
 
     def forward(self, cues:Tensor) -> Tensor: # (...,)
         "Predicted log error"
-        return (cues - self.mean) / self.scale @ self.weight + self.bias
+        return (cues - self.mean) / self.scale @ self.weight.float() + self.bias
 
     def r2(self, cues:Tensor, errors:Tensor) -> float:
         "Share of the variance of the log error that is predicted: 1 is all, 0 no more than the mean"
@@ -279,9 +279,14 @@ def encoder_layers(encoder:nn.Module) -> nn.ModuleList:
     "Its transformer layers"
     return getattr(encoder, 'encoder', encoder).layers
 
+def _power_frames(config, feature_lengths): # (B,)
+    "Real frames (B,) of `power_of`: those of the convolutions, where strided ones may follow the encoder"
+    waveform = encoder_adapter(config).input == 'waveform'
+    return encoder_frames(without_adapter(config), feature_lengths) if waveform else feature_lengths
+
 def _cues_per_frame(config, input_features, feature_lengths, lengths):
     "`error_cues` (B, T, 24) of the encoder's frames"
-    have = lengths if encoder_adapter(config).input == 'waveform' else feature_lengths
+    have = _power_frames(config, feature_lengths)
     return per_frame(error_cues(power_of(config, input_features)), have, lengths)
 
 # %% ../../nbs/6_strategies/36_frames.ipynb #5ad00010
@@ -384,7 +389,9 @@ def _rule_scores(selector, frames, lengths, real, cues, known):
     if by == 'uniform': return _uniform_scores(frames.shape[1], lengths, selector.kept(lengths))
     if by == 'random': return _random_scores(real, selector.training)
     if by == 'similarity': return _difference(frames)
-    if by == 'ctc': return 1 - selector.ctc_head(frames).float().softmax(-1)[..., selector.settings['blank']]
+    if by == 'ctc':
+        logits = selector.ctc_head(frames.to(float_dtype(selector.ctc_head))).float()
+        return 1 - logits.softmax(-1)[..., selector.settings['blank']]
     if by == 'error': return selector.predictor(known)
     return cues[..., CUES.index('novelty' if by == 'learned' else by)]
 
@@ -394,8 +401,8 @@ def _scores(selector, frames, lengths, cues):
     real = lengths_to_mask(lengths, frames.shape[1])
     score = standard(_rule_scores(selector, frames, lengths, real, cues, known), real)
     if selector.settings['by'] == 'learned':
-        hidden = torch.relu(F.layer_norm(frames.float(), frames.shape[-1:]) @ selector.inward.T)
-        score = score + hidden @ selector.outward
+        hidden = torch.relu(F.layer_norm(frames.float(), frames.shape[-1:]) @ selector.inward.float().T)
+        score = score + hidden @ selector.outward.float()
     if selector.settings['mind'] == 'keep':
         score = score + selector.settings['mind_weight'] * standard(selector.predictor(known), real)
     return score
@@ -536,7 +543,7 @@ def fewer_frames(
 def _chosen(model, frames, lengths, input_features, feature_lengths):
     "Kept frames and how many are real; gates follow"
     config, selector = model.config.audio_config, model.frame_selector
-    have = lengths if encoder_adapter(config).input == 'waveform' else feature_lengths
+    have = _power_frames(config, feature_lengths)
     kept = selector(frames, lengths, power_of(config, input_features), have)
     for gate in gates(model): gate.follow(model, selector.last, selector.settings['place'])
     return kept
@@ -802,6 +809,24 @@ def _whisper_flops(model, inside, kept, words):
                 fusion=fusion + attention(words, kept, c.decoder_layers),
                 decoder=2 * weights['decoder'] * words + attention(words, words, c.decoder_layers))
 
+def _fusion_flops(fusion, weight, kept, tokens, words):
+    "Operations of a fusion module of `weight` numbers: keys and values are of frames, the rest of tokens or words"
+    if isinstance(fusion, FrameStack): return 2 * weight * tokens
+    of_frames = sum(math.prod(layer_shape(m)) for n, m in fusion.named_modules()
+                    if adaptable(m) and ('.k_proj' in n or '.v_proj' in n))
+    layers = len(fusion.layers)
+    if not hasattr(fusion, 'latents'): # cross-attention: words ask
+        return 2 * of_frames * kept + (2 * (weight - of_frames) + 4 * kept * fusion.decoder_dim * layers) * words
+    window = fusion.window or kept
+    memory = window + len(fusion.latents) # a latent sees frames and latents
+    asked = 2 * of_frames * memory * tokens // len(fusion.latents)
+    return asked + (2 * (weight - of_frames) + 4 * memory * fusion.encoder_dim * layers) * tokens
+
+def _attention_width(config) -> int:
+    "Of queries: heads may be wider than their share of the hidden states (Qwen3, Gemma)"
+    heads = getattr(config, 'num_attention_heads', None)
+    return heads * config.head_dim if heads and getattr(config, 'head_dim', None) else config.hidden_size
+
 def forward_flops(
     model:nn.Module, # an AudioTextModel or a Whisper
     entries:int, # on the time axis of input_features
@@ -817,9 +842,9 @@ def forward_flops(
         out = _whisper_flops(model, inside, kept, words)
         return out | dict(all=sum(out.values()))
     tokens = model.fusion.num_tokens(kept)
-    def attention(n, c): return 4 * n * n * c.hidden_size * c.num_hidden_layers
+    def attention(n, c): return 4 * n * n * _attention_width(c) * c.num_hidden_layers
     weights = _part_weights(model)
     out = dict(encoder=2 * weights['encoder'] * inside + attention(inside, audio),
-               fusion=2 * weights['fusion'] * (tokens or kept),
+               fusion=_fusion_flops(model.fusion, weights['fusion'], kept, tokens, tokens + words),
                decoder=2 * weights['decoder'] * (tokens + words) + attention(tokens + words, model.config.text_config))
     return out | dict(all=sum(out.values()))

@@ -191,7 +191,7 @@ class InputRecord:
 
     def add(self,
         x:Tensor, # (N, in_features)
-        g:Tensor, # (N, out_features): positions without any gradient are padding
+        g:Tensor, # (N, out_features): positions without any gradient do not count, such as padding
         half=None,
     ):
         "Count these positions in"
@@ -272,7 +272,7 @@ class RankAllocation:
     budget:int # parameters
     by:str # the rule
     bound:float # no allocation of this budget is worth more; infinite where that is not known
-    scaling:float # lora_alpha / r of every layer
+    scaling:float # lora_alpha / r of every layer; with use_rslora lora_alpha stays
     others:list=field(default_factory=list) # layers whose names end like one that gets an adapter, but that get none
     cut_short:list=field(default_factory=list) # layers that got all the ranks that were measured
 
@@ -293,7 +293,9 @@ class RankAllocation:
 
     def config(self, config:LoRAConfig|None=None) -> LoRAConfig:
         "The `LoRAConfig` of this allocation; everything else, such as dropout, as in `config`"
-        return replace(config or LoRAConfig(), **self.fields())
+        config, fields = config or LoRAConfig(), self.fields()
+        if config.use_rslora: fields |= dict(lora_alpha=config.lora_alpha, alpha_pattern={}) # α / √r tells ranks apart
+        return replace(config, **fields)
 
     def by_modality(self) -> dict: # modality → layers with an adapter, layers, ranks, parameters
         "How the budget was shared"
@@ -497,20 +499,27 @@ def allocate_ranks(
     return RankAllocation(ranks, costs, gains, part, total, rule, bound, config.lora_alpha / config.r, others, cut)
 
 # %% ../../nbs/6_strategies/35_ranks.ipynb #0a5811b5
-def _kind_and_block(name:str) -> tuple: # kind of layer, number of its block
+def _kind_and_block(name:str, words:int=1) -> tuple: # kind of layer, in so many words; number of its block
     "'encoder.layers.3.fc1' → ('fc1', 3), and without a block ('linear_in', 0)"
     number = re.search(r'\.(\d+)\.', name)
-    return name.rpartition('.')[2], int(number[1]) if number else 0
+    return '.'.join(name.split('.')[-words:]), int(number[1]) if number else 0
+
+def _kinds_and_blocks(names:list) -> dict: # name → kind and block, no two the same
+    "With as few words as tell the layers apart: a conformer has two feed-forward modules in a block"
+    for words in range(1, 2 + max(n.count('.') for n in names)):
+        told = {n: _kind_and_block(n, words) for n in names}
+        if len(set(told.values())) == len(told): break
+    return told
 
 def _rank_grids(allocation):
     "Modality → kinds of its layers, and their ranks (kinds, blocks), NaN where there is no layer"
     grids = {}
     for modality in dict.fromkeys(allocation.modality.values()):
         layers = [l for l, m in allocation.modality.items() if m == modality]
-        kinds = list(dict.fromkeys(_kind_and_block(l)[0] for l in layers))
-        grid = torch.full((len(kinds), 1 + max(_kind_and_block(l)[1] for l in layers)), float('nan'))
-        for l in layers:
-            kind, block = _kind_and_block(l)
+        told = _kinds_and_blocks(layers)
+        kinds = list(dict.fromkeys(kind for kind, _ in told.values()))
+        grid = torch.full((len(kinds), 1 + max(block for _, block in told.values())), float('nan'))
+        for l, (kind, block) in told.items():
             grid[kinds.index(kind), block] = allocation.ranks[l]
         grids[modality or 'model'] = kinds, grid
     return grids

@@ -27,7 +27,7 @@ from qlora_audio.adapters.lora import (
 )
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
-from ..models.audio_text import AudioTextModel
+from ..models.audio_text import audio_places, AudioTextModel
 from qlora_audio.models.encoders import (
     check_input, conv_frames, encoder_adapter, encoder_frames, lengths_to_mask, shortest_input,
 )
@@ -253,7 +253,7 @@ def _laid_out(model, input_ids, lengths, T, sound):
     encoder = pooled(hidden, real, cue_span(inner), encoder_frames(inner, T))
     counts = model.fusion.num_tokens(encoder_frames(config, lengths))                             # (B,) audio tokens
     tokens = token_cues(model.fusion, hidden, real, cue_span(config), int(counts.max()), mean)
-    positions = position_cues(input_ids == model.config.audio_token_id, tokens, counts, mean)
+    positions = position_cues(audio_places(model.config, input_ids), tokens, counts, mean)
     heard = dict(encoder=encoder, fusion=tokens, decoder=positions, mean=mean[:, None])
     return heard, dict(encoder=lengths_to_mask(encoder_frames(inner, lengths), encoder.shape[1]),
                        fusion=lengths_to_mask(counts, tokens.shape[1]))
@@ -577,12 +577,17 @@ def _listen_first(model, input_ids, input_features, feature_lengths):
 
 def _seat_tokens(model, input_ids, embeds):
     "Hook after the embeddings: the text is as the decoder will read it"
-    for gate in gates(model): gate.seat(input_ids == model.config.audio_token_id)
+    for gate in gates(model): gate.seat(audio_places(model.config, input_ids))
 
 def _note_start(model, decoder, args, kwargs):
     "Forward pre-hook of the decoder: how many positions its cache holds"
     past = kwargs.get('cache', kwargs.get('past_key_values')) # its name in transformers from 5.24 on, and before
-    for gate in gates(model): gate.start = 0 if past is None else past.get_seq_length()
+    heard = gates(model)
+    try: start = 0 if past is None or not heard else past.get_seq_length()
+    except ValueError: # Mamba's
+        raise UserError(f'where: the cache of a {type(decoder).__name__} does not count positions, so gates cannot '
+                        "follow them; give where=('encoder', 'fusion')") from None
+    for gate in heard: gate.start = start
 
 def _listen_in_whisper(model, encoder, args, kwargs):
     "Forward pre-hook of a Whisper's encoder: hear the batch before any layer runs"

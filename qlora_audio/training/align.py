@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..defaults import DEFAULTS
 from ..errors import UserError
+from ..adapters.lora import adapted_layers
 from ..adapters.targets import hold_in_float32
 from ..sound.audio import feature_length
 from ..sound.batches import is_stream, pad_last, row_seconds
@@ -142,9 +143,9 @@ def _seconds(rows) -> list:
         raise UserError(f'rows: row {i + 1} has no duration; give its seconds, or a datasets.Dataset with sound')
     return row_seconds(rows)
 
-def _feasible_rows(model, texts, seconds) -> list:
+def _feasible_rows(model, texts, seconds, processor) -> list:
     "Indices of the rows whose text can be written along their audio tokens; `UserError` where these are few"
-    extractor, rate = model.processor.feature_extractor, model.processor.sampling_rate
+    extractor, rate = processor.feature_extractor, processor.sampling_rate
     samples = [max(1, round(s * rate)) for s in seconds]
     lengths = [feature_length(torch.zeros(1).expand(n), extractor) for n in samples]
     counts = model.num_audio_tokens(torch.tensor(lengths)).tolist()
@@ -182,6 +183,9 @@ def _check_alignable(model, rows, collator):
         raise UserError(f'model: {type(model).__name__} is not an AudioTextModel; only its fusion module is aligned')
     if not isinstance(collator, SpeechCollator):
         raise UserError(f'collator: {type(collator).__name__}; give a SpeechCollator of this model')
+    if any(layer.input_dependent for layer in adapted_layers(model).values()):
+        raise UserError('model: its adapters follow the sound, of which they are told where the whole model runs; '
+                        'align the fusion module before add_temporal_lora')
     if is_stream(rows): raise UserError('rows: a stream; the alignment needs all texts first, so give rows by index')
     if not len(rows): raise UserError('rows: there are none; give rows with audio and text')
     if model.num_audio_tokens(1_000) == 0:
@@ -226,7 +230,7 @@ def align_fusion(
     rows = keep_encoded(rows)
     texts = _text_ids(collator, rows)
     seconds = _seconds(rows)
-    fits = _feasible_rows(model, texts, seconds)
+    fits = _feasible_rows(model, texts, seconds, collator.processor)
     head = _make_head(model, texts)
     cache = EncoderCache(model, rows, collator)
     params = [*(p for p in model.fusion.parameters() if p.requires_grad), *head.parameters()]
@@ -258,7 +262,7 @@ def transcribe_without_decoder(
     "Greedy CTC decoding of the audio tokens"
     if is_stream(rows): raise UserError('rows: a stream; give rows by index')
     cache = EncoderCache(model, keep_encoded(rows), collator, limit=0)
-    tokenizer = model.processor.tokenizer
+    tokenizer = collator.processor.tokenizer
     place = next(model.fusion.parameters()).device
     dtype = float_dtype(model.fusion)
     texts = []
