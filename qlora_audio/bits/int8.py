@@ -106,10 +106,10 @@ INLINE void integers_of_row(const void *x, const float *factors, int64_t n, floa
                             int kind) {
     const float *f32 = x;
     const uint16_t *bf16 = x;
-    const _Float16 *f16 = x;
+    const uint16_t *f16 = x;
     if (kind == F32) for (int64_t i = 0; i < n; i++) row[i] = f32[i];
     else if (kind == BF16) for (int64_t i = 0; i < n; i++) row[i] = number((uint32_t)bf16[i] << 16);
-    else for (int64_t i = 0; i < n; i++) row[i] = f16[i];
+    else for (int64_t i = 0; i < n; i++) row[i] = from_f16(f16[i]);
     if (factors) for (int64_t i = 0; i < n; i++) row[i] *= factors[i];
     int32_t top = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -174,15 +174,13 @@ C_INT8_SUMS = r'''
 INLINE void numbers_of_row(const int32_t *sums, float scale, const float *factors, const float *bias, void *out,
                            int64_t n, int kind) {
     float *f32 = out;
-    uint16_t *bf16 = out;
-    _Float16 *f16 = out;
+    uint16_t *half = out;
     for (int64_t i = 0; i < n; i++) {
         float y = sums[i] * scale;
         if (factors) y *= factors[i];
         if (bias) y += bias[i];
         if (kind == F32) f32[i] = y;
-        else if (kind == BF16) bf16[i] = to_bf16(y) >> 16;
-        else f16[i] = (_Float16)y;
+        else half[i] = kind == BF16 ? to_bf16(y) >> 16 : to_f16(y);
     }
 }
 
