@@ -17,12 +17,25 @@ def _single_spaces(text:str) -> str:
     return ' '.join(text.split())
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #1b488dd8
+_JOINERS = '\u200c\u200d' # spelling, between two letters
+_SELECTORS = re.compile('[\ufe00-\ufe0f\U000e0100-\U000e01ef]') # of the form in which a character is drawn
+
+def _stands_alone(c:str) -> bool:
+    "Whether a word may begin with this character"
+    return unicodedata.category(c)[0] != 'M' and c not in _JOINERS
+
+def _spelled(word:str) -> str:
+    "A word without joiners at its ends, and without marks that have no letter"
+    start = next((i for i, c in enumerate(word) if _stands_alone(c)), len(word))
+    return word[start:].rstrip(_JOINERS)
+
 def basic_normalizer(text:str) -> str:
     "Lower case, without words in brackets, punctuation and symbols; letters keep their marks"
-    text = unicodedata.normalize('NFKC', text.lower())
+    text = unicodedata.normalize('NFKC', text.replace('İ', 'i').lower()).lower() # ℃ has a capital after NFKC only
     text = re.sub(r'[<\[][^>\]]*[>\]]|\([^)]+?\)', '', text)
-    text = ''.join(c for c in text if unicodedata.category(c) != 'Cf' or c in '\u200c\u200d') # joiners are spelling
-    return _single_spaces(''.join(' ' if unicodedata.category(c)[0] in 'SP' else c for c in text))
+    kinds = [(c, unicodedata.category(c)) for c in _SELECTORS.sub('', text)]
+    text = ''.join(' ' if kind[0] in 'SP' else c for c, kind in kinds if kind not in ('Cf', 'Me') or c in _JOINERS)
+    return _single_spaces(' '.join(map(_spelled, text.split())))
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #0ff1e618
 NORMALIZERS = dict(basic=basic_normalizer, english=EnglishTextNormalizer({}))
