@@ -50,6 +50,17 @@ def _find_normalizer(normalizer):
     return NORMALIZERS[normalizer]
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #970f73b4
+def _as_texts(
+    texts, # a list of texts; one text alone is one recording, as for jiwer
+    name:str, # of the argument, for errors
+) -> list[str]:
+    "One text for each recording"
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"{name}: number {i + 1} is {text!r}, no text; give '' where there are no words")
+    return texts
+
 def _has_words(reference:str, normalize) -> bool:
     "Whether anything is left of a reference to compare with"
     return bool(reference.strip() and normalize(reference).strip())
@@ -71,6 +82,8 @@ def error_rates(
     normalizer='basic', # 'basic', 'english', None, or a function of a text
 ) -> dict: # wer, cer, wer_normalized, cer_normalized; utterances, empty_references
     "Corpus-level word and character error rates; pairs whose reference has no words are left out and counted"
+    references = _as_texts(references, 'references')
+    hypotheses = _as_texts(hypotheses, 'hypotheses')
     if len(references) != len(hypotheses):
         raise UserError(f'references, hypotheses: {len(references)} and {len(hypotheses)}; '
                         'give one of each for every recording')
