@@ -63,10 +63,10 @@ def _epoch_batches(
     "All batches of one epoch in order"
     order = list(range(len(durations)))
     rng.shuffle(order)
+    if drop_last and not max_seconds: del order[len(order) // batch_size * batch_size:] # of any length, by chance
     batches = []
     for start in range(0, len(order), batch_size * window):
         batches += _split_window(order[start:start + batch_size * window], durations, batch_size, max_seconds)
-    if drop_last and not max_seconds: batches = [b for b in batches if len(b) == batch_size]
     rng.shuffle(batches)
     return batches
 
@@ -79,7 +79,7 @@ class LengthBatchSampler(Sampler):
         max_seconds:float|None=None, # rows times the longest of them, at most
         window:int=8, # batches that are sorted together
         seed:int=0,
-        drop_last:bool=False, # leave out a smaller batch at the end; not with max_seconds, where all sizes differ
+        drop_last:bool=False, # leave out as many rows as make no batch, others in each epoch; not with max_seconds
     ):
         if batch_size < 1 or window < 1:
             raise UserError(f'batch_size, window: {batch_size} and {window}; give 1 or more')
