@@ -6,7 +6,7 @@
 __all__ = ['pad_last', 'padding_share', 'LengthBatchSampler', 'row_seconds', 'is_stream', 'ShuffledStream', 'stream_batches']
 
 # %% ../../nbs/3_sound/15_batches.ipynb #21a35dbc
-import random
+import math, random
 from itertools import count, groupby, islice
 from operator import itemgetter
 import torch
@@ -71,6 +71,13 @@ def _epoch_batches(
     return batches
 
 # %% ../../nbs/3_sound/15_batches.ipynb #a9a968c4
+def _seconds(duration, i:int) -> float:
+    "The length of row `i`, as a number that can be compared"
+    try: seconds = float(duration)
+    except (TypeError, ValueError): seconds = math.nan
+    if seconds >= 0: return seconds
+    raise UserError(f'durations: number {i + 1} is {duration!r}; give seconds, one number for each row')
+
 class LengthBatchSampler(Sampler):
     "Lists of indices of like length, for `DataLoader(batch_sampler=)`; a state resumes within an epoch"
     def __init__(self,
@@ -83,7 +90,7 @@ class LengthBatchSampler(Sampler):
     ):
         if batch_size < 1 or window < 1:
             raise UserError(f'batch_size, window: {batch_size} and {window}; give 1 or more')
-        self.durations = [float(d) for d in durations]
+        self.durations = [_seconds(d, i) for i, d in enumerate(durations)]
         if max_seconds and (longest := max(self.durations, default=0)) > max_seconds:
             raise UserError(f'max_seconds: {max_seconds} is less than the longest recording, {longest:.1f} s; '
                             'leave it out or raise max_seconds')
@@ -110,11 +117,16 @@ class LengthBatchSampler(Sampler):
         self.epoch = epoch
 
     def state_dict(self) -> dict:
-        return dict(epoch=self.epoch, done=self.done, seed=self.seed, rows=len(self.durations))
+        "Where this sampler is: `done` counts the batches that were asked for"
+        alike = dict(batch_size=self.batch_size, max_seconds=self.max_seconds, window=self.window,
+                     drop_last=self.drop_last)
+        return dict(epoch=self.epoch, done=self.done, seed=self.seed, rows=len(self.durations)) | alike
 
     def load_state_dict(self, state:dict):
-        if (state['seed'], state['rows']) != (self.seed, len(self.durations)):
-            raise UserError('state: it is from a sampler with another seed or other data; build this one alike')
+        own = self.state_dict()
+        if other := [k for k in state if k not in ('epoch', 'done') and state[k] != own[k]]:
+            raise UserError(f'state: it is from a sampler with another seed or other data ({", ".join(other)}); '
+                            'build this one alike')
         self.epoch, self.done = state['epoch'], state['done']
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0002
@@ -129,20 +141,25 @@ def _measured(data) -> list: # seconds
     data.measured = measured
     return measured
 
+def _said_seconds(row:dict) -> float:
+    "What a row says of its length, 1 if nothing"
+    said = row.get('duration')
+    return 1. if said is None else said
+
 def row_seconds(
     data, # rows by index: of load_speech, of datasets, of torch, or a list
 ) -> list: # seconds
     "How long every row is, nothing decoded where a column or a header says it; 1 for rows that do not say"
     columns = getattr(data, 'column_names', None) or ()
-    if 'duration' in columns: return column(data, 'duration')
+    if 'duration' in columns: return [1. if d is None else d for d in column(data, 'duration')]
     parts = getattr(data, 'datasets', None) # torch's ConcatDataset
     if parts is not None: return [d for part in parts for d in row_seconds(part)]
     if hasattr(data, 'indices') and hasattr(data, 'dataset'): # torch's Subset
         every = row_seconds(data.dataset)
         return [every[i] for i in data.indices]
-    if isinstance(data, (list, tuple)): return [row.get('duration', 1.) for row in data]
+    if isinstance(data, (list, tuple)): return [_said_seconds(row) for row in data]
     if 'audio' in columns and len(data) and is_encoded(data[0]['audio']): return _measured(data)
-    return [data[i].get('duration', 1.) for i in range(len(data))]
+    return [_said_seconds(data[i]) for i in range(len(data))]
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0005
 def is_stream(data) -> bool:
