@@ -60,11 +60,12 @@ def add_noise(
     snr_db:float, # power of the speech over power of the noise, in decibels
     tilt:float=0., # 0 is white, 1 falls by 6 dB an octave (brown)
     noise:Tensor|None=None, # (n_samples,) a recording of noise instead
+    corner:float=0.01, # no tilt below this share of the highest frequency: below 80 Hz at a rate of 16 kHz
 ) -> Tensor: # (n_samples,)
     "`wave` plus noise at a chosen signal-to-noise ratio"
     if noise is None:
         spectrum = torch.fft.rfft(torch.randn(len(wave)))
-        spectrum *= torch.arange(1, len(spectrum) + 1) ** -tilt
+        spectrum *= torch.arange(1, len(spectrum) + 1).clamp(min=corner * len(spectrum)) ** -tilt
         noise = torch.fft.irfft(spectrum, n=len(wave))
     if not noise.square().sum(): return wave # a silent part of a recording would be infinitely amplified
     return AF.add_noise(wave[None], noise[None], torch.tensor([snr_db]))[0]

@@ -243,7 +243,7 @@ def synthesize(
         torch.manual_seed(seed)
         if room: wave = add_room(wave, sampling_rate, room)
         if band: wave = telephone(wave, sampling_rate)
-        if snr_db is not None: wave = add_noise(wave, snr_db, tilt=0.5)
+        if snr_db is not None: wave = add_noise(wave, snr_db, tilt=0.5, corner=0.) # as the base was measured
     return wave
 
 # %% ../../nbs/7_tools/39_speech.ipynb #6d4c2057
