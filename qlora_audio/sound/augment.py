@@ -104,6 +104,14 @@ def add_room(
     echo[0] = 1
     return AF.fftconvolve(wave, echo)[:len(wave)]
 
+def _filtered(
+    biquad, # of torchaudio: (wave, Hz, …) → wave, which it clips at -1 and 1
+    wave:Tensor, # (n_samples,) of any size
+    *settings, **named, # the rest of its arguments
+) -> Tensor: # (n_samples,)
+    "What the filter gives without the clipping: it works on a millionth, a power of two, so that no digit changes"
+    return biquad(wave * 2**-20, *settings, **named) * 2**20
+
 def random_channel(
     wave:Tensor, # (n_samples,)
     sampling_rate:int, # Hz
@@ -111,16 +119,18 @@ def random_channel(
     "Another microphone: two peaks or dips of up to 10 dB"
     for _ in range(2):
         center = math.exp(_uniform(math.log(150), math.log(0.45 * sampling_rate)))
-        wave = AF.equalizer_biquad(wave, sampling_rate, center, _uniform(-10, 10), Q=0.7)
+        wave = _filtered(AF.equalizer_biquad, wave, sampling_rate, center, _uniform(-10, 10), Q=0.7)
     return wave
 
 def telephone(
     wave:Tensor, # (n_samples,)
     sampling_rate:int, # Hz
 ) -> Tensor: # (n_samples,)
-    "The telephone's band, 300 to 3400 Hz"
-    wave = AF.highpass_biquad(wave, sampling_rate, 300.)
-    return AF.lowpass_biquad(wave, sampling_rate, 3400.) if sampling_rate > 7000 else wave
+    "The telephone's band, 300 to 3400 Hz, and its sampling rate: nothing is left above 4 kHz"
+    rate = min(sampling_rate, 8_000)
+    line = _filtered(AF.highpass_biquad, resample(wave, sampling_rate, rate), rate, 300.)
+    if rate > 7000: line = _filtered(AF.lowpass_biquad, line, rate, 3400.)
+    return resample(line, rate, sampling_rate)[:len(wave)]
 
 # %% ../../nbs/3_sound/12_augment.ipynb #a5ffe915
 def codec(
