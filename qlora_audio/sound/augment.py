@@ -17,7 +17,7 @@ import torchaudio.functional as AF
 from torch import Tensor
 from transformers import WhisperFeatureExtractor
 from ..errors import UserError
-from .audio import load_audio, resample
+from .audio import load_audio, resample, SUFFIXES
 
 # %% ../../nbs/3_sound/12_augment.ipynb #a2e21db3
 def _uniform(low:float, high:float) -> float:
@@ -78,14 +78,15 @@ def noise_from(
 ) -> Tensor: # (n,)
     "A random part of a random recording in `folder`, repeated if it is short"
     noise = _noise(_choice(_files(str(folder))), sampling_rate)
-    noise = noise.repeat(-(-n // len(noise)))
-    at = int(_uniform(0, len(noise) - n))
+    spare = len(noise) - n
+    at = int(_uniform(0, spare if spare > 0 else len(noise)))
+    if spare <= 0: noise = noise.repeat(1 + math.ceil(n / len(noise)))
     return noise[at:at + n]
 
 @functools.lru_cache
 def _files(folder):
-    suffixes = ('.wav', '.flac', '.mp3', '.ogg', '.opus')
-    found = sorted(str(f) for f in Path(folder).rglob('*') if f.suffix.lower() in suffixes)
+    files = (f for f in Path(folder).rglob('*') if f.suffix.lower() in SUFFIXES)
+    found = sorted(str(f) for f in files if not f.name.startswith('._')) # what macOS writes beside a file
     if not found: raise UserError(f'noise_folder: no audio file in {folder}; give a folder with recordings of noise')
     return found
 
@@ -154,10 +155,10 @@ def codec(
 def spec_augment(
     features:Tensor, # (n_mels, T)
     n_masks:int=2, # of each kind
-    mels:int=6, # widest frequency mask, in bands
-    frames:int=6, # widest time mask, in frames
+    mels:int=6, # a frequency mask has fewer bands, from 0 on
+    frames:int=6, # a time mask has fewer frames, and at most a fifth of T
 ) -> Tensor: # (n_mels, T)
-    "SpecAugment (Park et al. 2019): random bands of frequency and time set to the mean"
+    "SpecAugment (Park et al. 2019): random bands of frequency and time set to the mean; widths from [0, mels)"
     fill = features.mean().item()
     for _ in range(n_masks):
         features = AF.mask_along_axis(features, mels, fill, axis=0)
