@@ -99,7 +99,8 @@ def add_room(
     rt60:float, # seconds in which the echo falls by 60 dB
 ) -> Tensor: # (n_samples,)
     "A synthetic room: noise under an exponential decay, the direct sound in front of it"
-    t = torch.arange(int(rt60 * sampling_rate)) / sampling_rate
+    if not 0 < rt60 < 60: raise UserError(f'rt60: {rt60} s; give the seconds in which an echo falls by 60 dB, as 0.3')
+    t = torch.arange(max(1, int(rt60 * sampling_rate))) / sampling_rate
     echo = torch.randn(len(t)) * torch.exp(-t * math.log(1000) / rt60)
     echo *= _uniform(0.2, 0.7) / echo.norm()
     echo[0] = 1
@@ -183,12 +184,14 @@ def warp(
 ) -> Tensor: # (n_mels, about T / tempo)
     "Formants and tempo moved by linear interpolation; the highest bands repeat where there is nothing to read"
     centers = band_centers(feature_extractor)
+    bands = np.flatnonzero(np.asarray(feature_extractor.mel_filters).sum(0) > 0) # narrow filters may be empty
+    heard = features[bands]
     band = torch.from_numpy(np.interp(centers / formants, centers, np.arange(len(centers)))) # (bands,) which to read
     low = band.floor().long()
     high = (low + 1).clamp(max=len(centers) - 1)
     share = (band - low).float()[:, None]
     out = features.clone()
-    out[:len(centers)] = features[low] * (1 - share) + features[high] * share
+    out[bands] = heard[low] * (1 - share) + heard[high] * share
     if tempo == 1: return out
     return torch.nn.functional.interpolate(out[None], size=max(1, round(features.shape[1] / tempo)), mode='linear')[0]
 
