@@ -235,6 +235,29 @@ def _change_frames(
     return spec_augment(features) if a.spec_p >= 1 or _chance(a.spec_p) else features
 
 # %% ../../nbs/3_sound/12_augment.ipynb #938d9826
+def _are_numbers(values, least:float=-math.inf) -> bool:
+    "Whether it is a list or tuple of finite numbers, none below `least`"
+    try: return not isinstance(values, str) and all(least <= float(v) < math.inf for v in values)
+    except (TypeError, ValueError): return False
+
+def _check_fields(
+    augment, # an Augment
+):
+    "`UserError` for a field that nothing can be drawn from"
+    for name, least in dict(speed=0.02, snr_db=-math.inf, gain_db=-math.inf).items():
+        value = getattr(augment, name)
+        if _are_numbers(value, least) and len(value) == 2: continue
+        raise UserError(f'{name}: {value!r} is no range; give two numbers, such as {getattr(Augment, name)}')
+    if not _are_numbers(augment.speeds, 0.02):
+        raise UserError(f'speeds: {augment.speeds!r}; give a tuple of factors, such as (0.9, 1.0, 1.1)')
+    for name in ('room_p', 'channel_p', 'telephone_p', 'noise_p', 'codec_p', 'spec_p'):
+        if not 0 <= getattr(augment, name) <= 1:
+            raise UserError(f'{name}: {getattr(augment, name)} is no probability; give 0 to 1')
+    known = ('mulaw', 'mp3', 'opus')
+    if isinstance(augment.codecs, str) or not {*augment.codecs} <= {*known} or augment.codec_p and not augment.codecs:
+        raise UserError(f'codecs: {augment.codecs!r}; give a tuple of some of {known}')
+    if augment.noise_folder and augment.noise_p: _files(str(augment.noise_folder))
+
 @dataclass
 class Augment:
     "Random changes to a waveform and to its log-mel frames; each field is a range, or a probability (0: never)"
@@ -254,6 +277,8 @@ class Augment:
     codecs:tuple = ('mulaw', 'mp3', 'opus') # one of them
     spec_p:float = 1. # SpecAugment on the frames, where a collator has log-mel frames
     seed:int|None = None # with a key a call, draws of its own; None: torch's global generator
+
+    def __post_init__(self): _check_fields(self)
 
     def __call__(self,
         wave:Tensor, # (n_samples,)
