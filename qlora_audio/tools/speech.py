@@ -240,7 +240,7 @@ def synthesize(
         pcm = espeak.say(text, name, seed, RATE=rate, PITCH=pitch, RANGE=pitch_range, WORDGAP=word_gap)
         wave = resample(torch.from_numpy(pcm.astype(np.float32) / 32768), espeak.rate, sampling_rate)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed) # and no GPU's, which fork_rng does not put back here
         if room: wave = add_room(wave, sampling_rate, room)
         if band: wave = telephone(wave, sampling_rate)
         if snr_db is not None: wave = add_noise(wave, snr_db, tilt=0.5, corner=0.) # as the base was measured
