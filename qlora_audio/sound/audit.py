@@ -15,7 +15,7 @@ from datasets import Dataset
 from ..errors import UserError
 from .corpora import (
     check_row, column, find_loader, left_out_summary, load_speech, parse_spec, recording_of)
-from .tables import normalize_text, shown, text_changes
+from .tables import form_text, normalize_text, shown, text_changes
 
 # %% ../../nbs/3_sound/14_audit.ipynb #981ff3c8
 @dataclass
@@ -93,11 +93,15 @@ def _sound_hash(row:dict) -> bytes:
 def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options, the form that was asked for
     "A spec whose texts come as they are written, where its loader can do that"
     name, path, in_spec = parse_spec(spec)
-    loader = find_loader(name)
-    if loader is None or 'text' not in inspect.signature(loader).parameters: return spec, options, 'orthographic'
-    form = in_spec.pop('text', options.get('text', 'normalized'))
+    loader, form = find_loader(name), 'orthographic'
+    for option in ('on_error', 'streaming'): in_spec.pop(option, None) # nothing is left out, and all is counted
+    if loader is not None and 'text' in inspect.signature(loader).parameters:
+        form = in_spec.pop('text', options.get('text', 'normalized'))
+        form_text('a', form) # an unknown form is an error here as elsewhere
+        options = options | dict(text='orthographic')
+    place = f'{name}:{path}' if path else name
     query = '&'.join(f'{k}={v}' for k, v in in_spec.items())
-    return f'{name}:{path}?{query}' if query else f'{name}:{path}', options | dict(text='orthographic'), form
+    return f'{place}?{query}' if query else place, options, form
 
 # %% ../../nbs/3_sound/14_audit.ipynb #aca870ae
 def _add_changes(report:AuditReport, texts:list[str]):
