@@ -49,19 +49,22 @@ class AuditReport:
 
     def save(self, path:str|Path):
         "As CSV, or as JSONL if the name ends so; if the disk is full, nothing is left"
-        try: self._write(path)
+        try: f = open(path, 'w', newline='', encoding='utf-8')
+        except OSError as e:
+            raise UserError(f'{shown(path)}: it could not be written ({e.strerror}); give the path of a file') from e
+        try:
+            with f: self._write(f, str(path).endswith('.jsonl'))
         except OSError as e:
             Path(path).unlink(missing_ok=True)
             raise UserError(f'{shown(path)}: it could not be written ({e.strerror}); make room there') from e
 
-    def _write(self, path:str|Path):
-        with open(path, 'w', newline='', encoding='utf-8') as f:
-            if str(path).endswith('.jsonl'):
-                f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in self.rows)
-                return
-            out = csv.DictWriter(f, ['id', 'file', 'reason'])
-            out.writeheader()
-            out.writerows(self.rows)
+    def _write(self, f, jsonl:bool):
+        if jsonl:
+            f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in self.rows)
+            return
+        out = csv.DictWriter(f, ['id', 'file', 'reason'])
+        out.writeheader()
+        out.writerows(self.rows)
 
 # %% ../../nbs/3_sound/14_audit.ipynb #95c6b525
 def _reason(
@@ -82,7 +85,9 @@ def _rows(raw:Dataset): # yields dicts
         for values in zip(*batch.values()): yield dict(zip(batch, values))
 
 def _sound_hash(row:dict) -> bytes:
-    "Of a recording that is one whole file; nothing for others"
+    "Of a recording that is one whole file, or a file's bytes; nothing for others"
+    encoded = row.get('source') or {} # of the Hub
+    if encoded.get('bytes'): return hashlib.sha256(encoded['bytes']).digest()
     files = row.get('files') or []
     if len(files) != 1 or row['ends'][0] is not None or row['starts'][0]: return b''
     digest = hashlib.sha256()
