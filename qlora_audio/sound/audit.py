@@ -151,7 +151,7 @@ def audit_data(
 
 # %% ../../nbs/3_sound/14_audit.ipynb #41aa72ea
 def _recordings(ds:Dataset) -> set:
-    "What names the recordings of a dataset: its files without their suffixes, or else its ids"
+    "What names the recordings of a dataset: its files without their suffixes, or else its ids; nothing if it has none"
     if 'files' in ds.column_names:
         return {recording_of(dict(files=[f])) for files in column(ds, 'files') for f in files}
     return set(column(ds, 'id')) if 'id' in ds.column_names else set()
@@ -161,19 +161,24 @@ def _check_disjoint(kind:str, sets:list[set], advice:str):
     for i, left in enumerate(sets):
         for right in sets[i + 1:]:
             if both := left & right:
-                first = shown(sorted(both)[0])
+                first = shown(min(map(str, both)))
                 raise UserError(f'splits: the {kind} {first} is in two of them ({len(both):,} are); {advice}')
 
 def check_splits(
     *splits:Dataset, # from load_speech
     speakers:bool=False, # no speaker in two of them either
 ) -> None:
-    "An error naming a recording, or a speaker, that is in two splits"
+    "An error naming a recording, or a speaker, that is in two splits; rows without files and ids are not compared"
     advice = 'what a model has heard says nothing about what it has learned: put each recording into one split'
     _check_disjoint('recording', [_recordings(ds) for ds in splits], advice)
     if speakers:
         advice = 'load with another split, or speaker_disjoint=true'
-        _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
+        named = [set(column(ds, 'speaker')) for ds in splits]
+        unknown = [1 for names in named if names & {'', None}]
+        if len(unknown) > 1:
+            raise UserError('splits: rows of two of them do not say who speaks, so a speaker may be in both; '
+                            'give speakers to all rows, or check recordings alone')
+        _check_disjoint('speaker', named, advice)
 
 # %% ../../nbs/3_sound/14_audit.ipynb #c2f3ef2a
 def _rows_together(data:Dataset, speakers:bool) -> dict: # name → numbers of rows that stay together
@@ -193,6 +198,8 @@ def divide(
 ) -> tuple[Dataset,Dataset]: # the rest, and what is held out
     "Rows in two parts without a recording in both; a row that is composed of several files stands for itself"
     groups = _rows_together(data, speakers)
+    if speakers and not {*groups} - {'', None}:
+        raise UserError(f'data: none of its {len(data):,} rows says who speaks; hold out recordings, not speakers')
     if len(groups) < 2:
         one = 'of one speaker' if speakers else 'parts of one recording'
         raise UserError(f'data: all {len(data):,} rows are {one}; nothing can be held out')
