@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from datasets import Dataset
+from datasets import Audio, Dataset
 from ..errors import UserError
 from .corpora import (
     check_row, column, find_loader, left_out_summary, load_speech, parse_spec, recording_of)
@@ -133,6 +133,8 @@ def audit_data(
     if isinstance(data, str):
         spec, options, form = _as_written(data, options)
         data = load_speech(spec, split, **options | dict(on_error='keep'))
+    if any(isinstance(kind, Audio) for kind in data.features.values()) and 'source' not in data.features:
+        raise UserError("data: a dataset as it comes; give load_speech(data, on_error='keep')")
     raw, names, sounds, texts = data.with_format(None), set(), set(), []
     report = AuditReport(len(raw), unused=list(getattr(data, 'unused', [])))
     for i, row in enumerate(_rows(raw)):
