@@ -193,7 +193,11 @@ def float_samples(
     if samples.dtype.kind not in 'fiub':
         raise UserError(f"audio: a {kind} is no recording; give a path, a waveform, or {{'array': waveform, "
                         "'sampling_rate': its rate}")
-    scale = 1 << 8 * samples.dtype.itemsize - 1 if samples.dtype in (np.int16, np.int32) else 1
+    if samples.dtype == np.uint8: return (samples.astype(np.float32) - 128) / 128 # a WAV file of 8 bits: 128 is silence
+    scale = 1 << 8 * samples.dtype.itemsize - 1 if samples.dtype in (np.int8, np.int16, np.int32) else 1
+    if scale == 1 and samples.dtype.kind in 'iu' and samples.size and not -1 <= samples.min() <= samples.max() <= 1:
+        raise UserError(f'audio: {samples.dtype} up to {samples.max()}, of which the full scale is not known; '
+                        'give floats from -1 to 1, or the integers of a PCM file (uint8, int16, int32)')
     samples = samples.astype(np.float32, copy=False)
     return samples if scale == 1 else samples / np.float32(scale)
 
