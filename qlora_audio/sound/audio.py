@@ -174,11 +174,14 @@ def resample(
 ) -> Tensor: # (ceil(n_samples * new_rate / rate),)
     "Band-limited change of sampling rate (windowed sinc, torchaudio)"
     if rate == new_rate: return wave
-    ratio = Fraction(rate, new_rate)
+    if not (rate > 0 and new_rate > 0):
+        raise UserError(f'rate, new_rate: {rate} and {new_rate} Hz; give the sampling rates of the sound, above 0')
+    ratio = Fraction(float(rate)) / Fraction(float(new_rate))
     if ratio.numerator * ratio.denominator > 2_000_000:
         ratio = ratio.limit_denominator(min(1_000, int((2_000_000 / ratio) ** 0.5)))
     made = AF.resample(wave, ratio.numerator, ratio.denominator)
-    return made[:math.ceil(len(wave) * new_rate / rate)] # a ratio that was rounded gives a few more
+    n = math.ceil(len(wave) * new_rate / rate) # a ratio that was rounded gives a few more, or a few less
+    return torch.nn.functional.pad(made, (0, max(0, n - len(made))))[:n]
 
 # %% ../../nbs/3_sound/11_audio.ipynb #hd110002
 def float_samples(
