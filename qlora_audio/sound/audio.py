@@ -65,7 +65,7 @@ def _first_bytes(source) -> bytes:
 def _check_on_disk(path, name):
     "A `Fault` for a path that is no file, or may not be read"
     try: mode = os.stat(path).st_mode
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, TypeError) as e:
         if isinstance(e, PermissionError): raise _forbidden(name) from None
         raise Fault(name, 'no such audio file', advice='look at the path') from None
     if not stat.S_ISREG(mode): raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
