@@ -10,6 +10,7 @@ import re, unicodedata
 import jiwer
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 from ..errors import UserError
+from .tables import SELECTORS
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #08eb2fc9
 def _single_spaces(text:str) -> str:
@@ -18,7 +19,6 @@ def _single_spaces(text:str) -> str:
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #1b488dd8
 _JOINERS = '\u200c\u200d' # spelling, between two letters
-_SELECTORS = re.compile('[\ufe00-\ufe0f\U000e0100-\U000e01ef]') # of the form in which a character is drawn
 
 def _stands_alone(c:str) -> bool:
     "Whether a word may begin with this character"
@@ -33,7 +33,7 @@ def basic_normalizer(text:str) -> str:
     "Lower case, without words in brackets, punctuation and symbols; letters keep their marks"
     text = unicodedata.normalize('NFKC', text.replace('İ', 'i').lower()).lower() # ℃ has a capital after NFKC only
     text = re.sub(r'[<\[][^>\]]*[>\]]|\([^)]+?\)', '', text)
-    kinds = [(c, unicodedata.category(c)) for c in _SELECTORS.sub('', text)]
+    kinds = [(c, unicodedata.category(c)) for c in SELECTORS.sub('', text)]
     text = ''.join(' ' if kind[0] in 'SP' else c for c, kind in kinds if kind not in ('Cf', 'Me') or c in _JOINERS)
     return _single_spaces(' '.join(map(_spelled, text.split())))
 
