@@ -92,7 +92,7 @@ def read_text(
     with open_file(path, 'text') as f: data = f.read(_MOST + 1)
     if len(data) > _MOST: raise Fault(path, 'text too long', f'more than {_MOST:,} bytes')
     lines = re.split('\r?\n', _decoded(_without_mark(data, path), path))
-    return ' '.join(line.strip(' \t') for line in lines).strip()
+    return ' '.join(filter(None, (line.strip(' \t') for line in lines)))
 
 # %% ../../nbs/3_sound/10_tables.ipynb #9d5f304e
 def _next_bytes(f, n:int, path) -> bytes:
@@ -150,6 +150,7 @@ def _fields(
     if not quoted or '"' not in line: return line.split(delimiter)
     try: return next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error as e:
+        if 'field larger' in str(e): raise Fault(where, 'line too long', str(e)) from None
         reason = 'unclosed quote' if 'end of data' in str(e) else 'quote inside a field'
         advice = 'write "" for a quotation mark, and one line for one recording'
         raise Fault(where, reason, '' if reason == 'unclosed quote' else str(e), advice) from None
@@ -197,11 +198,16 @@ def read_table(
 # %% ../../nbs/3_sound/10_tables.ipynb #e891d0bd
 _decode_json = json.JSONDecoder().decode # `json.loads` without its options
 
+_ONE_EACH = "write one object a line, without the brackets and commas of a list, as with: jq -c '.[]' FILE"
+
 def _json_row(line:str, where): # → dict or a `Fault`
     "A line of JSON as a dict"
     try: row = _decode_json(line)
     except RecursionError: return Fault(where, 'nested too deeply')
-    except ValueError as e: return Fault(where, 'not JSON', getattr(e, 'msg', 'a number of too many digits'))
+    except ValueError as e:
+        is_list = line.strip() in ('[', ']') or line.rstrip().endswith('},')
+        if is_list: return Fault(where, 'a list of JSON', '', _ONE_EACH)
+        return Fault(where, 'not JSON', getattr(e, 'msg', 'a number of too many digits'))
     return row if isinstance(row, dict) else Fault(where, 'not a JSON object', type(row).__name__)
 
 def read_jsonl(
