@@ -97,6 +97,7 @@ class LengthBatchSampler(Sampler):
         self.batch_size, self.max_seconds, self.window = batch_size, max_seconds, window
         self.seed, self.drop_last = seed, drop_last
         self.epoch = self.done = 0 # done: batches given in this epoch
+        self.resumed = False # the next iteration goes on behind these; others begin anew
 
     def batches(self) -> list[list[int]]:
         "All batches of this epoch in order"
@@ -105,6 +106,8 @@ class LengthBatchSampler(Sampler):
 
     def __iter__(self):
         batches = self.batches()
+        if not self.resumed: self.done = 0
+        self.resumed = False
         while self.done < len(batches):
             self.done += 1
             yield batches[self.done - 1]
@@ -113,7 +116,7 @@ class LengthBatchSampler(Sampler):
     def __len__(self): return len(self.batches())
 
     def set_epoch(self, epoch:int):
-        if epoch != self.epoch: self.done = 0
+        if epoch != self.epoch: self.resumed = False
         self.epoch = epoch
 
     def state_dict(self) -> dict:
@@ -128,6 +131,7 @@ class LengthBatchSampler(Sampler):
             raise UserError(f'state: it is from a sampler with another seed or other data ({", ".join(other)}); '
                             'build this one alike')
         self.epoch, self.done = state['epoch'], state['done']
+        self.resumed = True
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0002
 def _measured(data) -> list: # seconds
@@ -177,16 +181,19 @@ class ShuffledStream(TorchIterable):
         if block < 1: raise UserError(f'block: {block} rows; give 1 or more')
         self.source, self.block, self.seed = source, block, seed
         self.epoch, self.state = 0, None # state: None at the beginning of an epoch
-        self.start = source.state_dict() # where every epoch begins
+        self.resumed = False # the next iteration goes on from the state; others begin anew
 
-    def set_epoch(self, epoch:int): self.epoch, self.state = epoch, None
+    def set_epoch(self, epoch:int):
+        if not self.resumed or epoch != self.epoch: self.state, self.resumed = None, False
+        self.epoch = epoch
 
     def __iter__(self):
-        begin = self.state_dict()
-        self.source.load_state_dict(begin['source'])
+        if not self.resumed: self.state = None
+        begin, self.resumed = self.state_dict(), False
+        start = begin['source']
+        self.source.load_state_dict(start)
         number, given, rows = begin['blocks'], begin['given'], iter(self.source)
         while True:
-            start = self.source.state_dict()
             held = list(islice(rows, self.block))
             if not held: break
             random.Random(f'{self.seed} {begin["epoch"]} {number}').shuffle(held)
@@ -194,18 +201,18 @@ class ShuffledStream(TorchIterable):
                 given += 1
                 self.state = begin | dict(blocks=number, given=given, source=start)
                 yield held[given - 1]
-            number, given = number + 1, 0
+            number, given, start = number + 1, 0, self.source.state_dict()
         self.state = None
 
     def state_dict(self) -> dict:
-        return self.state or dict(epoch=self.epoch, seed=self.seed, block=self.block, blocks=0, given=0,
-                                  source=self.start)
+        "Where this stream is: `source` is where the block begins, None at the beginning of the source"
+        return self.state or dict(epoch=self.epoch, seed=self.seed, block=self.block, blocks=0, given=0, source=None)
 
     def load_state_dict(self, state:dict):
         if (state['seed'], state['block']) != (self.seed, self.block):
             raise UserError(f"state: it is of a stream with seed {state['seed']} and block {state['block']}; "
                             'build this one alike')
-        self.state, self.epoch = state, state['epoch']
+        self.state, self.epoch, self.resumed = state, state['epoch'], True
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0008
 def _again_and_again(data): # yields (epoch, number of the row in it, row)
