@@ -50,10 +50,11 @@ def _seeded(
 # %% ../../nbs/3_sound/12_augment.ipynb #847ce9a8
 def change_speed(
     wave:Tensor, # (n_samples,)
-    factor:float, # above 1 is faster and higher; rounded to 0.02, which keeps the resampling filter short
+    factor:float, # above 1 is faster and higher; rounded to 0.02, or a multiple of 0.05: a short resampling filter
 ) -> Tensor: # (about n_samples / factor,)
     "The recording played faster or slower, pitch and formants moving along"
-    return AF.resample(wave, round(factor * 50), 50)
+    parts = 20 if abs(factor * 20 - round(factor * 20)) < 1e-6 else 50
+    return AF.resample(wave, round(factor * parts), parts)
 
 def add_noise(
     wave:Tensor, # (n_samples,)
