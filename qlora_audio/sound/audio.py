@@ -253,7 +253,7 @@ def log_mel(
     feature_extractor:WhisperFeatureExtractor,
 ) -> Tensor: # (n_mels, n_samples // hop_length) float32
     "Log-mel frames of one recording at its own length: no padding to 30 seconds"
-    fe, wave = feature_extractor, np.asarray(wave, dtype=np.float32)
+    fe, wave = feature_extractor, float_samples(wave)
     _check_one_channel(wave)
     if not len(wave): raise UserError('wave: empty; give at least one sample')
     _check_length(wave, fe.n_samples, fe.sampling_rate)
@@ -279,7 +279,7 @@ def _check_wave(
     window:str='own',
 ) -> np.ndarray: # (n_samples,) float32
     "One channel of sound that this extractor can take; errors name the argument and what to do"
-    fe, wave = feature_extractor, np.asarray(wave, dtype=np.float32)
+    fe, wave = feature_extractor, float_samples(wave)
     name, is_whisper = type(fe).__name__, isinstance(fe, WhisperFeatureExtractor)
     if not isinstance(fe, EXTRACTORS):
         raise UserError(f'feature_extractor: {name} is not known; use {", ".join(c.__name__ for c in EXTRACTORS)}')
