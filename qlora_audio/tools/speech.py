@@ -8,7 +8,7 @@ __all__ = ['WORDS', 'SENTENCES', 'CHOICES', 'VOCABULARY', 'KINDS', 'ACCENTS', 'S
            'synthesize', 'respell', 'random_utterance', 'render', 'load_synthetic']
 
 # %% ../../nbs/7_tools/39_speech.ipynb #ada22831
-import _ctypes, ctypes, math, os, random, re
+import _ctypes, ctypes, math, os, random, re, threading
 import numpy as np
 import torch
 from torch import Tensor
@@ -230,6 +230,8 @@ class Espeak:
         return np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
 
 # %% ../../nbs/7_tools/39_speech.ipynb #dc44eba0
+_ONE_AT_A_TIME = threading.Lock() # there is one library in a process; two threads in it end the process
+
 def synthesize(
     text:str,
     voice:str='en-us', # espeak-ng language or accent
@@ -245,7 +247,7 @@ def synthesize(
     seed:int=0, # breath, echo and noise
 ) -> Tensor: # (n_samples,) float32
     "Speech for `text`, the same every time for the same arguments"
-    with Espeak() as espeak:
+    with _ONE_AT_A_TIME, Espeak() as espeak:
         name = f'{voice}+{variant}' if variant else voice
         pcm = espeak.say(text, name, seed, RATE=rate, PITCH=pitch, RANGE=pitch_range, WORDGAP=word_gap)
         wave = resample(torch.from_numpy(pcm.astype(np.float32) / 32768), espeak.rate, sampling_rate)
