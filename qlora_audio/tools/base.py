@@ -341,6 +341,8 @@ def demo(
 ) -> dict: # the numbers of the table
     "16-bit base → NF4 → LoRA → fine-tuning → WER → adapter saved, loaded, merged → a transcript"
     start = time.time()
+    if folder is not None and (Path(folder).is_file() or any(Path(folder).glob('*'))):
+        raise UserError(f'folder: {folder} exists already; choose another')
     say(f"1  speech the base has never heard: the voice {TARGET['speakers']!r} reads English by the rules of "
         f"{TARGET['voice']!r}; echo {TARGET['room']} s, telephone band, noise at {TARGET['snr_db']:.0f} dB")
     train = _demo_rows('train', 1_200, seed)
