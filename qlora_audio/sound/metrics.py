@@ -20,6 +20,10 @@ def _single_spaces(text:str) -> str:
 # %% ../../nbs/3_sound/16_metrics.ipynb #1b488dd8
 _JOINERS = '\u200c\u200d' # spelling, between two letters
 
+# Thai, Lao, Burmese, Japanese, Chinese: a space between two of these parts no words
+_UNSPACED = '[\u0e00-\u0eff\u1000-\u109f\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]'
+_NO_SPACE = re.compile(f'(?<={_UNSPACED}) (?={_UNSPACED})')
+
 def _stands_alone(c:str) -> bool:
     "Whether a word may begin with this character"
     return unicodedata.category(c)[0] != 'M' and c not in _JOINERS
@@ -35,7 +39,7 @@ def basic_normalizer(text:str) -> str:
     text = re.sub(r'[<\[][^>\]]*[>\]]|\([^)]+?\)', '', text)
     kinds = [(c, unicodedata.category(c)) for c in SELECTORS.sub('', text)]
     text = ''.join(' ' if kind[0] in 'SP' else c for c, kind in kinds if kind not in ('Cf', 'Me') or c in _JOINERS)
-    return _single_spaces(' '.join(map(_spelled, text.split())))
+    return _NO_SPACE.sub('', _single_spaces(' '.join(map(_spelled, text.split()))))
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #0ff1e618
 NORMALIZERS = dict(basic=basic_normalizer, english=EnglishTextNormalizer({}))
