@@ -230,5 +230,6 @@ def stream_batches(
     batch_size:int,
 ): # yields lists of (epoch, number of the row in it, row), without an end
     "Batches of a stream as it comes; the last of an epoch may be smaller"
+    if batch_size < 1: raise UserError(f'batch_size: {batch_size}; give 1 or more')
     for _, rows in groupby(_again_and_again(data), key=itemgetter(0)):
         while batch := list(islice(rows, batch_size)): yield batch

@@ -125,7 +125,9 @@ def _line(raw:bytes|None, path, number:int, most:int): # → text, or a `Fault`
     if raw is None: return Fault(where, 'line too long', f'more than {most:,} bytes')
     try: text = _decoded(raw, where)
     except Fault as e: return e
-    return Fault(where, 'line break in a field', 'a carriage return') if '\r' in text else text
+    if '\r' not in text: return text
+    advice = 'take it out; if every line of the file ends so, as on an old Mac, save it with the line ends of Unix'
+    return Fault(where, 'line break in a field', 'a carriage return', advice)
 
 def read_lines(
     path:str|Path, # a table, packed if its name ends in .gz
