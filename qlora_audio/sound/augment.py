@@ -209,12 +209,13 @@ def _change_wave(
     if _chance(a.room_p): wave = add_room(wave, sampling_rate, _uniform(0.1, 0.4))
     if _chance(a.channel_p): wave = random_channel(wave, sampling_rate)
     if _chance(a.telephone_p): wave = telephone(wave, sampling_rate)
+    said = len(wave)
     if a.pad_seconds:
         ends = [int(_uniform(0, a.pad_seconds) * sampling_rate) for _ in range(2)]
         wave = torch.nn.functional.pad(wave, ends)
     if _chance(a.noise_p):
         noise = noise_from(a.noise_folder, len(wave), sampling_rate) if a.noise_folder else None
-        snr_db = _uniform(*a.snr_db)
+        snr_db = _uniform(*a.snr_db) + 10 * math.log10(said / len(wave)) # where there is sound, not in the padding
         wave = add_noise(wave, snr_db, tilt=0. if noise is not None else _uniform(0, 1), noise=noise)
     if a.codec_p and _chance(a.codec_p): wave = codec(wave, sampling_rate, _choice(a.codecs))
     return wave
