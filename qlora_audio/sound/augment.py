@@ -33,6 +33,11 @@ def _choice(options):
     return options[int(torch.randint(len(options), ()))]
 
 # %% ../../nbs/3_sound/12_augment.ipynb #5f003050
+def _plain(key):
+    "Numbers of NumPy and torch in a key as Python's own, whose repr is another"
+    if isinstance(key, (tuple, list)): return type(key)(map(_plain, key))
+    return key.item() if getattr(key, 'ndim', None) == 0 else key
+
 @contextlib.contextmanager
 def _seeded(
     seed:int|None, # None: the global generator, as it is
@@ -42,7 +47,7 @@ def _seeded(
     if seed is None or key is None:
         yield
         return
-    digest = hashlib.sha256(repr((seed, key)).encode()).digest()
+    digest = hashlib.sha256(repr(_plain((seed, key))).encode()).digest()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int.from_bytes(digest[:8], 'little') >> 1) # and no GPU's
         yield
