@@ -35,7 +35,7 @@ def _choice(options):
 # %% ../../nbs/3_sound/12_augment.ipynb #5f003050
 def _plain(key):
     "Numbers of NumPy and torch in a key as Python's own, whose repr is another"
-    if isinstance(key, (tuple, list)): return type(key)(map(_plain, key))
+    if type(key) in (tuple, list): return type(key)(map(_plain, key))
     return key.item() if getattr(key, 'ndim', None) == 0 else key
 
 @contextlib.contextmanager
