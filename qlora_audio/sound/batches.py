@@ -116,7 +116,7 @@ class LengthBatchSampler(Sampler):
     def __len__(self): return len(self.batches())
 
     def set_epoch(self, epoch:int):
-        if epoch != self.epoch: self.resumed = False
+        if epoch != self.epoch: self.done, self.resumed = 0, False
         self.epoch = epoch
 
     def state_dict(self) -> dict:
@@ -127,7 +127,7 @@ class LengthBatchSampler(Sampler):
 
     def load_state_dict(self, state:dict):
         own = self.state_dict()
-        if other := [k for k in state if k not in ('epoch', 'done') and state[k] != own[k]]:
+        if other := [k for k in state if k not in ('epoch', 'done') and state[k] != own.get(k)]:
             raise UserError(f'state: it is from a sampler with another seed or other data ({", ".join(other)}); '
                             'build this one alike')
         self.epoch, self.done = state['epoch'], state['done']
