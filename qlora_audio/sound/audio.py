@@ -168,10 +168,10 @@ def _read(
 
 # %% ../../nbs/3_sound/11_audio.ipynb #c315b935
 def resample(
-    wave:Tensor, # (n_samples,) at rate
+    wave:Tensor, # (..., n_samples) at rate
     rate:int, # Hz
     new_rate:int, # Hz
-) -> Tensor: # (ceil(n_samples * new_rate / rate),)
+) -> Tensor: # (..., ceil(n_samples * new_rate / rate))
     "Band-limited change of sampling rate (windowed sinc, torchaudio)"
     if rate == new_rate: return wave
     if not (rate > 0 and new_rate > 0):
@@ -180,8 +180,8 @@ def resample(
     if ratio.numerator * ratio.denominator > 2_000_000:
         ratio = ratio.limit_denominator(min(1_000, int((2_000_000 / ratio) ** 0.5)))
     made = AF.resample(wave, ratio.numerator, ratio.denominator)
-    n = math.ceil(len(wave) * new_rate / rate) # a ratio that was rounded gives a few more, or a few less
-    return torch.nn.functional.pad(made, (0, max(0, n - len(made))))[:n]
+    n = math.ceil(wave.shape[-1] * new_rate / rate) # a ratio that was rounded gives a few more, or a few less
+    return torch.nn.functional.pad(made, (0, max(0, n - made.shape[-1])))[..., :n]
 
 # %% ../../nbs/3_sound/11_audio.ipynb #hd110002
 def float_samples(
