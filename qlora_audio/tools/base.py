@@ -274,6 +274,8 @@ def load_base(
     quantize=None, # an NF4Config, or None to keep 16-bit weights
 ) -> AudioTextModel: # in float32 for computing on a CPU; in evaluation mode
     "The built-in base, or another, ready to adapt"
+    if quantize is not None and (isinstance(quantize, type) or not hasattr(quantize, 'apply')):
+        raise UserError(f'quantize: {quantize!r} is no configuration; give NF4Config(), or None for 16 bits')
     source = BASE if folder is None else folder
     if (local := Path(source)).exists() and not (local/'config.json').is_file():
         raise UserError(f'base: {source} holds no config.json; give a folder written by AudioTextModel.save_pretrained')
