@@ -146,14 +146,17 @@ def _measured(data) -> list: # seconds
     return measured
 
 def _said_seconds(row:dict) -> float:
-    "What a row says of its length, 1 if nothing"
-    said = row.get('duration')
-    return 1. if said is None else said
+    "What a row says of its length, or its waveform; 1 if there is neither"
+    if row.get('duration') is not None: return row['duration']
+    audio = row.get('audio')
+    if not isinstance(audio, dict) or audio.get('array') is None or not audio.get('sampling_rate'): return 1.
+    samples = max(getattr(audio['array'], 'shape', None) or [len(audio['array'])]) # the longer axis of two
+    return samples / audio['sampling_rate']
 
 def row_seconds(
     data, # rows by index: of load_speech, of datasets, of torch, or a list
 ) -> list: # seconds
-    "How long every row is, nothing decoded where a column or a header says it; 1 for rows that do not say"
+    "How long every row is, by a column, a header or a waveform, nothing decoded; 1 for rows without any"
     columns = getattr(data, 'column_names', None) or ()
     if 'duration' in columns: return [1. if d is None else d for d in column(data, 'duration')]
     parts = getattr(data, 'datasets', None) # torch's ConcatDataset
