@@ -141,11 +141,12 @@ def audit_data(
         name = str(row.get('id') or i)
         reason = _reason(data, row, i)
         if not reason and form == 'normalized' and not normalize_text(row['text']): reason = 'no text'
-        if not reason and name in names: reason = 'duplicate id'
+        asked = str(row.get('question') or row.get('messages') or '') # one recording may answer several questions
+        if not reason and (name, asked) in names: reason = 'duplicate id'
         sound = b'' if reason else _sound_hash(row)
-        if sound in sounds: reason = 'same sound as another recording'
-        names.add(name)
-        if sound: sounds.add(sound)
+        if (sound, asked) in sounds: reason = 'same sound as another recording'
+        names.add((name, asked))
+        if sound: sounds.add((sound, asked))
         if reason: report.rows.append(dict(id=name, file=(row.get('files') or [''])[0], reason=reason))
         else: texts.append(row['text'])
     if form == 'normalized': _add_changes(report, texts)
