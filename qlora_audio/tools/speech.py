@@ -120,6 +120,7 @@ def fill(
         if name == 'year':
             nineteen, twenty = spell_number(rng.randint(10, 99)), spell_number(rng.randint(10, 29))
             return rng.choice([f'nineteen {nineteen}', f'twenty {twenty}'])
+        if f'{name}s' not in WORDS: raise UserError(f'template: no gap is named {name!r} in {template!r}')
         return rng.choice(WORDS[f'{name}s'])
     return re.sub(r'{(\w+)}', lambda m: gap(m[1]), template)
 
@@ -296,6 +297,9 @@ def respell(
     rng:random.Random,
 ) -> str: # words that a voice of language reads as English with its accent
     "Each word as `language` would write its sound"
+    if language not in FOREIGN: raise UserError(f'language: {language!r} is not known; use {", ".join(FOREIGN)}')
+    if other := [w for w in text.split() if w not in FOREIGN[language]]:
+        raise UserError(f"text: {other[0]!r} is no digit, and only digits are respelled; draw texts with kind='digits'")
     return ' '.join(rng.choice(FOREIGN[language][word]) for word in text.split())
 
 # %% ../../nbs/7_tools/39_speech.ipynb #f98af38e
