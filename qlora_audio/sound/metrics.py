@@ -36,7 +36,7 @@ def _spelled(word:str) -> str:
 def basic_normalizer(text:str) -> str:
     "Lower case, without words in brackets, punctuation and symbols; letters keep their marks"
     text = unicodedata.normalize('NFKC', text.replace('İ', 'i').lower()).lower() # ℃ has a capital after NFKC only
-    text = re.sub(r'[<\[][^>\]]*[>\]]|\([^)]+?\)', '', text)
+    text = re.sub(r'\([^)]+?\)', '', re.sub(r'[<\[][^>\]]*[>\]]', '', text))
     kinds = [(c, unicodedata.category(c)) for c in SELECTORS.sub('', text)]
     text = ''.join(' ' if kind[0] in 'SP' else c for c, kind in kinds if kind not in ('Cf', 'Me') or c in _JOINERS)
     return _NO_SPACE.sub('', _single_spaces(' '.join(map(_spelled, text.split()))))
