@@ -65,7 +65,7 @@ def _first_bytes(source) -> bytes:
 def _check_on_disk(path, name):
     "A `Fault` for a path that is no file, or may not be read"
     try: mode = os.stat(path).st_mode
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, TypeError) as e:
         if isinstance(e, PermissionError): raise _forbidden(name) from None
         raise Fault(name, 'no such audio file', advice='look at the path') from None
     if not stat.S_ISREG(mode): raise Fault(name, 'not a file', 'a folder, pipe or device', 'give a recording on a disk')
@@ -168,17 +168,20 @@ def _read(
 
 # %% ../../nbs/3_sound/11_audio.ipynb #c315b935
 def resample(
-    wave:Tensor, # (n_samples,) at rate
+    wave:Tensor, # (..., n_samples) at rate
     rate:int, # Hz
     new_rate:int, # Hz
-) -> Tensor: # (ceil(n_samples * new_rate / rate),)
+) -> Tensor: # (..., ceil(n_samples * new_rate / rate))
     "Band-limited change of sampling rate (windowed sinc, torchaudio)"
     if rate == new_rate: return wave
-    ratio = Fraction(rate, new_rate)
+    if not (rate > 0 and new_rate > 0):
+        raise UserError(f'rate, new_rate: {rate} and {new_rate} Hz; give the sampling rates of the sound, above 0')
+    ratio = Fraction(float(rate)) / Fraction(float(new_rate))
     if ratio.numerator * ratio.denominator > 2_000_000:
         ratio = ratio.limit_denominator(min(1_000, int((2_000_000 / ratio) ** 0.5)))
     made = AF.resample(wave, ratio.numerator, ratio.denominator)
-    return made[:math.ceil(len(wave) * new_rate / rate)] # a ratio that was rounded gives a few more
+    n = math.ceil(wave.shape[-1] * new_rate / rate) # a ratio that was rounded gives a few more, or a few less
+    return torch.nn.functional.pad(made, (0, max(0, n - made.shape[-1])))[..., :n]
 
 # %% ../../nbs/3_sound/11_audio.ipynb #hd110002
 def float_samples(
@@ -193,7 +196,11 @@ def float_samples(
     if samples.dtype.kind not in 'fiub':
         raise UserError(f"audio: a {kind} is no recording; give a path, a waveform, or {{'array': waveform, "
                         "'sampling_rate': its rate}")
-    scale = 1 << 8 * samples.dtype.itemsize - 1 if samples.dtype in (np.int16, np.int32) else 1
+    if samples.dtype == np.uint8: return (samples.astype(np.float32) - 128) / 128 # a WAV file of 8 bits: 128 is silence
+    scale = 1 << 8 * samples.dtype.itemsize - 1 if samples.dtype in (np.int8, np.int16, np.int32) else 1
+    if scale == 1 and samples.dtype.kind in 'iu' and samples.size and not -1 <= samples.min() <= samples.max() <= 1:
+        raise UserError(f'audio: {samples.dtype} up to {samples.max()}, of which the full scale is not known; '
+                        'give floats from -1 to 1, or the integers of a PCM file (uint8, int16, int32)')
     samples = samples.astype(np.float32, copy=False)
     return samples if scale == 1 else samples / np.float32(scale)
 
@@ -246,7 +253,7 @@ def log_mel(
     feature_extractor:WhisperFeatureExtractor,
 ) -> Tensor: # (n_mels, n_samples // hop_length) float32
     "Log-mel frames of one recording at its own length: no padding to 30 seconds"
-    fe, wave = feature_extractor, np.asarray(wave, dtype=np.float32)
+    fe, wave = feature_extractor, float_samples(wave)
     _check_one_channel(wave)
     if not len(wave): raise UserError('wave: empty; give at least one sample')
     _check_length(wave, fe.n_samples, fe.sampling_rate)
@@ -272,7 +279,7 @@ def _check_wave(
     window:str='own',
 ) -> np.ndarray: # (n_samples,) float32
     "One channel of sound that this extractor can take; errors name the argument and what to do"
-    fe, wave = feature_extractor, np.asarray(wave, dtype=np.float32)
+    fe, wave = feature_extractor, float_samples(wave)
     name, is_whisper = type(fe).__name__, isinstance(fe, WhisperFeatureExtractor)
     if not isinstance(fe, EXTRACTORS):
         raise UserError(f'feature_extractor: {name} is not known; use {", ".join(c.__name__ for c in EXTRACTORS)}')

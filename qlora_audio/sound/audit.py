@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from datasets import Dataset
+from datasets import Audio, Dataset
 from ..errors import UserError
 from .corpora import (
     check_row, column, find_loader, left_out_summary, load_speech, parse_spec, recording_of)
-from .tables import normalize_text, shown, text_changes
+from .tables import form_text, normalize_text, shown, text_changes
 
 # %% ../../nbs/3_sound/14_audit.ipynb #981ff3c8
 @dataclass
@@ -49,19 +49,22 @@ class AuditReport:
 
     def save(self, path:str|Path):
         "As CSV, or as JSONL if the name ends so; if the disk is full, nothing is left"
-        try: self._write(path)
+        try: f = open(path, 'w', newline='', encoding='utf-8')
+        except OSError as e:
+            raise UserError(f'{shown(path)}: it could not be written ({e.strerror}); give the path of a file') from e
+        try:
+            with f: self._write(f, str(path).endswith('.jsonl'))
         except OSError as e:
             Path(path).unlink(missing_ok=True)
             raise UserError(f'{shown(path)}: it could not be written ({e.strerror}); make room there') from e
 
-    def _write(self, path:str|Path):
-        with open(path, 'w', newline='', encoding='utf-8') as f:
-            if str(path).endswith('.jsonl'):
-                f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in self.rows)
-                return
-            out = csv.DictWriter(f, ['id', 'file', 'reason'])
-            out.writeheader()
-            out.writerows(self.rows)
+    def _write(self, f, jsonl:bool):
+        if jsonl:
+            f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in self.rows)
+            return
+        out = csv.DictWriter(f, ['id', 'file', 'reason'])
+        out.writeheader()
+        out.writerows(self.rows)
 
 # %% ../../nbs/3_sound/14_audit.ipynb #95c6b525
 def _reason(
@@ -82,7 +85,9 @@ def _rows(raw:Dataset): # yields dicts
         for values in zip(*batch.values()): yield dict(zip(batch, values))
 
 def _sound_hash(row:dict) -> bytes:
-    "Of a recording that is one whole file; nothing for others"
+    "Of a recording that is one whole file, or a file's bytes; nothing for others"
+    encoded = row.get('source') or {} # of the Hub
+    if encoded.get('bytes'): return hashlib.sha256(encoded['bytes']).digest()
     files = row.get('files') or []
     if len(files) != 1 or row['ends'][0] is not None or row['starts'][0]: return b''
     digest = hashlib.sha256()
@@ -93,11 +98,15 @@ def _sound_hash(row:dict) -> bytes:
 def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options, the form that was asked for
     "A spec whose texts come as they are written, where its loader can do that"
     name, path, in_spec = parse_spec(spec)
-    loader = find_loader(name)
-    if loader is None or 'text' not in inspect.signature(loader).parameters: return spec, options, 'orthographic'
-    form = in_spec.pop('text', options.get('text', 'normalized'))
+    loader, form = find_loader(name), 'orthographic'
+    for option in ('on_error', 'streaming'): in_spec.pop(option, None) # nothing is left out, and all is counted
+    if loader is not None and 'text' in inspect.signature(loader).parameters:
+        form = in_spec.pop('text', options.get('text', 'normalized'))
+        form_text('a', form) # an unknown form is an error here as elsewhere
+        options = options | dict(text='orthographic')
+    place = f'{name}:{path}' if path else name
     query = '&'.join(f'{k}={v}' for k, v in in_spec.items())
-    return f'{name}:{path}?{query}' if query else f'{name}:{path}', options | dict(text='orthographic'), form
+    return f'{place}?{query}' if query else place, options, form
 
 # %% ../../nbs/3_sound/14_audit.ipynb #aca870ae
 def _add_changes(report:AuditReport, texts:list[str]):
@@ -124,17 +133,20 @@ def audit_data(
     if isinstance(data, str):
         spec, options, form = _as_written(data, options)
         data = load_speech(spec, split, **options | dict(on_error='keep'))
+    if any(isinstance(kind, Audio) for kind in data.features.values()) and 'source' not in data.features:
+        raise UserError("data: a dataset as it comes; give load_speech(data, on_error='keep')")
     raw, names, sounds, texts = data.with_format(None), set(), set(), []
     report = AuditReport(len(raw), unused=list(getattr(data, 'unused', [])))
     for i, row in enumerate(_rows(raw)):
         name = str(row.get('id') or i)
         reason = _reason(data, row, i)
         if not reason and form == 'normalized' and not normalize_text(row['text']): reason = 'no text'
-        if not reason and name in names: reason = 'duplicate id'
+        asked = str(row.get('question') or row.get('messages') or '') # one recording may answer several questions
+        if not reason and (name, asked) in names: reason = 'duplicate id'
         sound = b'' if reason else _sound_hash(row)
-        if sound in sounds: reason = 'same sound as another recording'
-        names.add(name)
-        if sound: sounds.add(sound)
+        if (sound, asked) in sounds: reason = 'same sound as another recording'
+        names.add((name, asked))
+        if sound: sounds.add((sound, asked))
         if reason: report.rows.append(dict(id=name, file=(row.get('files') or [''])[0], reason=reason))
         else: texts.append(row['text'])
     if form == 'normalized': _add_changes(report, texts)
@@ -142,7 +154,7 @@ def audit_data(
 
 # %% ../../nbs/3_sound/14_audit.ipynb #41aa72ea
 def _recordings(ds:Dataset) -> set:
-    "What names the recordings of a dataset: its files without their suffixes, or else its ids"
+    "What names the recordings of a dataset: its files without their suffixes, or else its ids; nothing if it has none"
     if 'files' in ds.column_names:
         return {recording_of(dict(files=[f])) for files in column(ds, 'files') for f in files}
     return set(column(ds, 'id')) if 'id' in ds.column_names else set()
@@ -152,19 +164,24 @@ def _check_disjoint(kind:str, sets:list[set], advice:str):
     for i, left in enumerate(sets):
         for right in sets[i + 1:]:
             if both := left & right:
-                first = shown(sorted(both)[0])
+                first = shown(min(map(str, both)))
                 raise UserError(f'splits: the {kind} {first} is in two of them ({len(both):,} are); {advice}')
 
 def check_splits(
     *splits:Dataset, # from load_speech
     speakers:bool=False, # no speaker in two of them either
 ) -> None:
-    "An error naming a recording, or a speaker, that is in two splits"
+    "An error naming a recording, or a speaker, that is in two splits; rows without files and ids are not compared"
     advice = 'what a model has heard says nothing about what it has learned: put each recording into one split'
     _check_disjoint('recording', [_recordings(ds) for ds in splits], advice)
     if speakers:
         advice = 'load with another split, or speaker_disjoint=true'
-        _check_disjoint('speaker', [set(column(ds, 'speaker')) for ds in splits], advice)
+        named = [set(column(ds, 'speaker')) for ds in splits]
+        unknown = [1 for names in named if names & {'', None}]
+        if len(unknown) > 1:
+            raise UserError('splits: rows of two of them do not say who speaks, so a speaker may be in both; '
+                            'give speakers to all rows, or check recordings alone')
+        _check_disjoint('speaker', named, advice)
 
 # %% ../../nbs/3_sound/14_audit.ipynb #c2f3ef2a
 def _rows_together(data:Dataset, speakers:bool) -> dict: # name → numbers of rows that stay together
@@ -184,6 +201,8 @@ def divide(
 ) -> tuple[Dataset,Dataset]: # the rest, and what is held out
     "Rows in two parts without a recording in both; a row that is composed of several files stands for itself"
     groups = _rows_together(data, speakers)
+    if speakers and not {*groups} - {'', None}:
+        raise UserError(f'data: none of its {len(data):,} rows says who speaks; hold out recordings, not speakers')
     if len(groups) < 2:
         one = 'of one speaker' if speakers else 'parts of one recording'
         raise UserError(f'data: all {len(data):,} rows are {one}; nothing can be held out')

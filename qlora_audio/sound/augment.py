@@ -17,7 +17,7 @@ import torchaudio.functional as AF
 from torch import Tensor
 from transformers import WhisperFeatureExtractor
 from ..errors import UserError
-from .audio import load_audio, resample
+from .audio import load_audio, resample, SUFFIXES
 
 # %% ../../nbs/3_sound/12_augment.ipynb #a2e21db3
 def _uniform(low:float, high:float) -> float:
@@ -33,6 +33,11 @@ def _choice(options):
     return options[int(torch.randint(len(options), ()))]
 
 # %% ../../nbs/3_sound/12_augment.ipynb #5f003050
+def _plain(key):
+    "Numbers of NumPy and torch in a key as Python's own, whose repr is another"
+    if type(key) in (tuple, list): return type(key)(map(_plain, key))
+    return key.item() if getattr(key, 'ndim', None) == 0 else key
+
 @contextlib.contextmanager
 def _seeded(
     seed:int|None, # None: the global generator, as it is
@@ -42,7 +47,7 @@ def _seeded(
     if seed is None or key is None:
         yield
         return
-    digest = hashlib.sha256(repr((seed, key)).encode()).digest()
+    digest = hashlib.sha256(repr(_plain((seed, key))).encode()).digest()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int.from_bytes(digest[:8], 'little') >> 1) # and no GPU's
         yield
@@ -50,21 +55,23 @@ def _seeded(
 # %% ../../nbs/3_sound/12_augment.ipynb #847ce9a8
 def change_speed(
     wave:Tensor, # (n_samples,)
-    factor:float, # above 1 is faster and higher; rounded to 0.02, which keeps the resampling filter short
+    factor:float, # above 1 is faster and higher; rounded to 0.02, or a multiple of 0.05: a short resampling filter
 ) -> Tensor: # (about n_samples / factor,)
     "The recording played faster or slower, pitch and formants moving along"
-    return AF.resample(wave, round(factor * 50), 50)
+    parts = 20 if abs(factor * 20 - round(factor * 20)) < 1e-6 else 50
+    return AF.resample(wave, round(factor * parts), parts)
 
 def add_noise(
     wave:Tensor, # (n_samples,)
     snr_db:float, # power of the speech over power of the noise, in decibels
     tilt:float=0., # 0 is white, 1 falls by 6 dB an octave (brown)
     noise:Tensor|None=None, # (n_samples,) a recording of noise instead
+    corner:float=0.01, # no tilt below this share of the highest frequency: below 80 Hz at a rate of 16 kHz
 ) -> Tensor: # (n_samples,)
     "`wave` plus noise at a chosen signal-to-noise ratio"
     if noise is None:
         spectrum = torch.fft.rfft(torch.randn(len(wave)))
-        spectrum *= torch.arange(1, len(spectrum) + 1) ** -tilt
+        spectrum *= torch.arange(1, len(spectrum) + 1).clamp(min=corner * len(spectrum)) ** -tilt
         noise = torch.fft.irfft(spectrum, n=len(wave))
     if not noise.square().sum(): return wave # a silent part of a recording would be infinitely amplified
     return AF.add_noise(wave[None], noise[None], torch.tensor([snr_db]))[0]
@@ -77,14 +84,15 @@ def noise_from(
 ) -> Tensor: # (n,)
     "A random part of a random recording in `folder`, repeated if it is short"
     noise = _noise(_choice(_files(str(folder))), sampling_rate)
-    noise = noise.repeat(-(-n // len(noise)))
-    at = int(_uniform(0, len(noise) - n))
+    spare = len(noise) - n
+    at = int(_uniform(0, spare if spare > 0 else len(noise)))
+    if spare <= 0: noise = noise.repeat(1 + math.ceil(n / len(noise)))
     return noise[at:at + n]
 
 @functools.lru_cache
 def _files(folder):
-    suffixes = ('.wav', '.flac', '.mp3', '.ogg', '.opus')
-    found = sorted(str(f) for f in Path(folder).rglob('*') if f.suffix.lower() in suffixes)
+    files = (f for f in Path(folder).rglob('*') if f.suffix.lower() in SUFFIXES)
+    found = sorted(str(f) for f in files if not f.name.startswith('._')) # what macOS writes beside a file
     if not found: raise UserError(f'noise_folder: no audio file in {folder}; give a folder with recordings of noise')
     return found
 
@@ -97,11 +105,20 @@ def add_room(
     rt60:float, # seconds in which the echo falls by 60 dB
 ) -> Tensor: # (n_samples,)
     "A synthetic room: noise under an exponential decay, the direct sound in front of it"
-    t = torch.arange(int(rt60 * sampling_rate)) / sampling_rate
+    if not 0 < rt60 < 60: raise UserError(f'rt60: {rt60} s; give the seconds in which an echo falls by 60 dB, as 0.3')
+    t = torch.arange(max(1, int(rt60 * sampling_rate))) / sampling_rate
     echo = torch.randn(len(t)) * torch.exp(-t * math.log(1000) / rt60)
     echo *= _uniform(0.2, 0.7) / echo.norm()
     echo[0] = 1
     return AF.fftconvolve(wave, echo)[:len(wave)]
+
+def _filtered(
+    biquad, # of torchaudio: (wave, Hz, …) → wave, which it clips at -1 and 1
+    wave:Tensor, # (n_samples,) of any size
+    *settings, **named, # the rest of its arguments
+) -> Tensor: # (n_samples,)
+    "What the filter gives without the clipping: it works on a millionth, a power of two, so that no digit changes"
+    return biquad(wave * 2**-20, *settings, **named) * 2**20
 
 def random_channel(
     wave:Tensor, # (n_samples,)
@@ -110,16 +127,18 @@ def random_channel(
     "Another microphone: two peaks or dips of up to 10 dB"
     for _ in range(2):
         center = math.exp(_uniform(math.log(150), math.log(0.45 * sampling_rate)))
-        wave = AF.equalizer_biquad(wave, sampling_rate, center, _uniform(-10, 10), Q=0.7)
+        wave = _filtered(AF.equalizer_biquad, wave, sampling_rate, center, _uniform(-10, 10), Q=0.7)
     return wave
 
 def telephone(
     wave:Tensor, # (n_samples,)
     sampling_rate:int, # Hz
 ) -> Tensor: # (n_samples,)
-    "The telephone's band, 300 to 3400 Hz"
-    wave = AF.highpass_biquad(wave, sampling_rate, 300.)
-    return AF.lowpass_biquad(wave, sampling_rate, 3400.) if sampling_rate > 7000 else wave
+    "The telephone's band, 300 to 3400 Hz, and its sampling rate: nothing is left above 4 kHz"
+    rate = min(sampling_rate, 8_000)
+    line = _filtered(AF.highpass_biquad, resample(wave, sampling_rate, rate), rate, 300.)
+    if rate > 7000: line = _filtered(AF.lowpass_biquad, line, rate, 3400.)
+    return resample(line, rate, sampling_rate)[:len(wave)]
 
 # %% ../../nbs/3_sound/12_augment.ipynb #a5ffe915
 def codec(
@@ -143,10 +162,10 @@ def codec(
 def spec_augment(
     features:Tensor, # (n_mels, T)
     n_masks:int=2, # of each kind
-    mels:int=6, # widest frequency mask, in bands
-    frames:int=6, # widest time mask, in frames
+    mels:int=6, # a frequency mask has fewer bands, from 0 on
+    frames:int=6, # a time mask has fewer frames, and at most a fifth of T
 ) -> Tensor: # (n_mels, T)
-    "SpecAugment (Park et al. 2019): random bands of frequency and time set to the mean"
+    "SpecAugment (Park et al. 2019): random bands of frequency and time set to the mean; widths from [0, mels)"
     fill = features.mean().item()
     for _ in range(n_masks):
         features = AF.mask_along_axis(features, mels, fill, axis=0)
@@ -171,12 +190,14 @@ def warp(
 ) -> Tensor: # (n_mels, about T / tempo)
     "Formants and tempo moved by linear interpolation; the highest bands repeat where there is nothing to read"
     centers = band_centers(feature_extractor)
+    bands = np.flatnonzero(np.asarray(feature_extractor.mel_filters).sum(0) > 0) # narrow filters may be empty
+    heard = features[bands]
     band = torch.from_numpy(np.interp(centers / formants, centers, np.arange(len(centers)))) # (bands,) which to read
     low = band.floor().long()
     high = (low + 1).clamp(max=len(centers) - 1)
     share = (band - low).float()[:, None]
     out = features.clone()
-    out[:len(centers)] = features[low] * (1 - share) + features[high] * share
+    out[bands] = heard[low] * (1 - share) + heard[high] * share
     if tempo == 1: return out
     return torch.nn.functional.interpolate(out[None], size=max(1, round(features.shape[1] / tempo)), mode='linear')[0]
 
@@ -193,12 +214,13 @@ def _change_wave(
     if _chance(a.room_p): wave = add_room(wave, sampling_rate, _uniform(0.1, 0.4))
     if _chance(a.channel_p): wave = random_channel(wave, sampling_rate)
     if _chance(a.telephone_p): wave = telephone(wave, sampling_rate)
+    said = len(wave)
     if a.pad_seconds:
         ends = [int(_uniform(0, a.pad_seconds) * sampling_rate) for _ in range(2)]
         wave = torch.nn.functional.pad(wave, ends)
     if _chance(a.noise_p):
         noise = noise_from(a.noise_folder, len(wave), sampling_rate) if a.noise_folder else None
-        snr_db = _uniform(*a.snr_db)
+        snr_db = _uniform(*a.snr_db) + 10 * math.log10(said / len(wave)) # where there is sound, not in the padding
         wave = add_noise(wave, snr_db, tilt=0. if noise is not None else _uniform(0, 1), noise=noise)
     if a.codec_p and _chance(a.codec_p): wave = codec(wave, sampling_rate, _choice(a.codecs))
     return wave
@@ -220,6 +242,29 @@ def _change_frames(
     return spec_augment(features) if a.spec_p >= 1 or _chance(a.spec_p) else features
 
 # %% ../../nbs/3_sound/12_augment.ipynb #938d9826
+def _are_numbers(values, least:float=-math.inf) -> bool:
+    "Whether it is a list or tuple of finite numbers, none below `least`"
+    try: return not isinstance(values, str) and all(least <= float(v) < math.inf for v in values)
+    except (TypeError, ValueError): return False
+
+def _check_fields(
+    augment, # an Augment
+):
+    "`UserError` for a field that nothing can be drawn from"
+    for name, least in dict(speed=0.02, snr_db=-math.inf, gain_db=-math.inf).items():
+        value = getattr(augment, name)
+        if _are_numbers(value, least) and len(value) == 2: continue
+        raise UserError(f'{name}: {value!r} is no range; give two numbers, such as {getattr(Augment, name)}')
+    if not _are_numbers(augment.speeds, 0.02):
+        raise UserError(f'speeds: {augment.speeds!r}; give a tuple of factors, such as (0.9, 1.0, 1.1)')
+    for name in ('room_p', 'channel_p', 'telephone_p', 'noise_p', 'codec_p', 'spec_p'):
+        if not 0 <= getattr(augment, name) <= 1:
+            raise UserError(f'{name}: {getattr(augment, name)} is no probability; give 0 to 1')
+    known = ('mulaw', 'mp3', 'opus')
+    if isinstance(augment.codecs, str) or not {*augment.codecs} <= {*known} or augment.codec_p and not augment.codecs:
+        raise UserError(f'codecs: {augment.codecs!r}; give a tuple of some of {known}')
+    if augment.noise_folder and augment.noise_p: _files(str(augment.noise_folder))
+
 @dataclass
 class Augment:
     "Random changes to a waveform and to its log-mel frames; each field is a range, or a probability (0: never)"
@@ -239,6 +284,8 @@ class Augment:
     codecs:tuple = ('mulaw', 'mp3', 'opus') # one of them
     spec_p:float = 1. # SpecAugment on the frames, where a collator has log-mel frames
     seed:int|None = None # with a key a call, draws of its own; None: torch's global generator
+
+    def __post_init__(self): _check_fields(self)
 
     def __call__(self,
         wave:Tensor, # (n_samples,)

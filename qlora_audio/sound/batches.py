@@ -6,7 +6,7 @@
 __all__ = ['pad_last', 'padding_share', 'LengthBatchSampler', 'row_seconds', 'is_stream', 'ShuffledStream', 'stream_batches']
 
 # %% ../../nbs/3_sound/15_batches.ipynb #21a35dbc
-import random
+import math, random
 from itertools import count, groupby, islice
 from operator import itemgetter
 import torch
@@ -63,14 +63,21 @@ def _epoch_batches(
     "All batches of one epoch in order"
     order = list(range(len(durations)))
     rng.shuffle(order)
+    if drop_last and not max_seconds: del order[len(order) // batch_size * batch_size:] # of any length, by chance
     batches = []
     for start in range(0, len(order), batch_size * window):
         batches += _split_window(order[start:start + batch_size * window], durations, batch_size, max_seconds)
-    if drop_last and not max_seconds: batches = [b for b in batches if len(b) == batch_size]
     rng.shuffle(batches)
     return batches
 
 # %% ../../nbs/3_sound/15_batches.ipynb #a9a968c4
+def _seconds(duration, i:int) -> float:
+    "The length of row `i`, as a number that can be compared"
+    try: seconds = float(duration)
+    except (TypeError, ValueError): seconds = math.nan
+    if seconds >= 0: return seconds
+    raise UserError(f'durations: number {i + 1} is {duration!r}; give seconds, one number for each row')
+
 class LengthBatchSampler(Sampler):
     "Lists of indices of like length, for `DataLoader(batch_sampler=)`; a state resumes within an epoch"
     def __init__(self,
@@ -79,17 +86,18 @@ class LengthBatchSampler(Sampler):
         max_seconds:float|None=None, # rows times the longest of them, at most
         window:int=8, # batches that are sorted together
         seed:int=0,
-        drop_last:bool=False, # leave out a smaller batch at the end; not with max_seconds, where all sizes differ
+        drop_last:bool=False, # leave out as many rows as make no batch, others in each epoch; not with max_seconds
     ):
         if batch_size < 1 or window < 1:
             raise UserError(f'batch_size, window: {batch_size} and {window}; give 1 or more')
-        self.durations = [float(d) for d in durations]
+        self.durations = [_seconds(d, i) for i, d in enumerate(durations)]
         if max_seconds and (longest := max(self.durations, default=0)) > max_seconds:
             raise UserError(f'max_seconds: {max_seconds} is less than the longest recording, {longest:.1f} s; '
                             'leave it out or raise max_seconds')
         self.batch_size, self.max_seconds, self.window = batch_size, max_seconds, window
         self.seed, self.drop_last = seed, drop_last
         self.epoch = self.done = 0 # done: batches given in this epoch
+        self.resumed = False # the next iteration goes on behind these; others begin anew
 
     def batches(self) -> list[list[int]]:
         "All batches of this epoch in order"
@@ -98,6 +106,8 @@ class LengthBatchSampler(Sampler):
 
     def __iter__(self):
         batches = self.batches()
+        if not self.resumed: self.done = 0
+        self.resumed = False
         while self.done < len(batches):
             self.done += 1
             yield batches[self.done - 1]
@@ -106,16 +116,22 @@ class LengthBatchSampler(Sampler):
     def __len__(self): return len(self.batches())
 
     def set_epoch(self, epoch:int):
-        if epoch != self.epoch: self.done = 0
+        if epoch != self.epoch: self.done, self.resumed = 0, False
         self.epoch = epoch
 
     def state_dict(self) -> dict:
-        return dict(epoch=self.epoch, done=self.done, seed=self.seed, rows=len(self.durations))
+        "Where this sampler is: `done` counts the batches that were asked for"
+        alike = dict(batch_size=self.batch_size, max_seconds=self.max_seconds, window=self.window,
+                     drop_last=self.drop_last)
+        return dict(epoch=self.epoch, done=self.done, seed=self.seed, rows=len(self.durations)) | alike
 
     def load_state_dict(self, state:dict):
-        if (state['seed'], state['rows']) != (self.seed, len(self.durations)):
-            raise UserError('state: it is from a sampler with another seed or other data; build this one alike')
+        own = self.state_dict()
+        if other := [k for k in state if k not in ('epoch', 'done') and state[k] != own.get(k)]:
+            raise UserError(f'state: it is from a sampler with another seed or other data ({", ".join(other)}); '
+                            'build this one alike')
         self.epoch, self.done = state['epoch'], state['done']
+        self.resumed = True
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0002
 def _measured(data) -> list: # seconds
@@ -129,20 +145,28 @@ def _measured(data) -> list: # seconds
     data.measured = measured
     return measured
 
+def _said_seconds(row:dict) -> float:
+    "What a row says of its length, or its waveform; 1 if there is neither"
+    if row.get('duration') is not None: return row['duration']
+    audio = row.get('audio')
+    if not isinstance(audio, dict) or audio.get('array') is None or not audio.get('sampling_rate'): return 1.
+    samples = max(getattr(audio['array'], 'shape', None) or [len(audio['array'])]) # the longer axis of two
+    return samples / audio['sampling_rate']
+
 def row_seconds(
     data, # rows by index: of load_speech, of datasets, of torch, or a list
 ) -> list: # seconds
-    "How long every row is, nothing decoded where a column or a header says it; 1 for rows that do not say"
+    "How long every row is, by a column, a header or a waveform, nothing decoded; 1 for rows without any"
     columns = getattr(data, 'column_names', None) or ()
-    if 'duration' in columns: return column(data, 'duration')
+    if 'duration' in columns: return [1. if d is None else d for d in column(data, 'duration')]
     parts = getattr(data, 'datasets', None) # torch's ConcatDataset
     if parts is not None: return [d for part in parts for d in row_seconds(part)]
     if hasattr(data, 'indices') and hasattr(data, 'dataset'): # torch's Subset
         every = row_seconds(data.dataset)
         return [every[i] for i in data.indices]
-    if isinstance(data, (list, tuple)): return [row.get('duration', 1.) for row in data]
+    if isinstance(data, (list, tuple)): return [_said_seconds(row) for row in data]
     if 'audio' in columns and len(data) and is_encoded(data[0]['audio']): return _measured(data)
-    return [data[i].get('duration', 1.) for i in range(len(data))]
+    return [_said_seconds(data[i]) for i in range(len(data))]
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0005
 def is_stream(data) -> bool:
@@ -160,16 +184,19 @@ class ShuffledStream(TorchIterable):
         if block < 1: raise UserError(f'block: {block} rows; give 1 or more')
         self.source, self.block, self.seed = source, block, seed
         self.epoch, self.state = 0, None # state: None at the beginning of an epoch
-        self.start = source.state_dict() # where every epoch begins
+        self.resumed = False # the next iteration goes on from the state; others begin anew
 
-    def set_epoch(self, epoch:int): self.epoch, self.state = epoch, None
+    def set_epoch(self, epoch:int):
+        if not self.resumed or epoch != self.epoch: self.state, self.resumed = None, False
+        self.epoch = epoch
 
     def __iter__(self):
-        begin = self.state_dict()
-        self.source.load_state_dict(begin['source'])
+        if not self.resumed: self.state = None
+        begin, self.resumed = self.state_dict(), False
+        start = begin['source']
+        self.source.load_state_dict(start)
         number, given, rows = begin['blocks'], begin['given'], iter(self.source)
         while True:
-            start = self.source.state_dict()
             held = list(islice(rows, self.block))
             if not held: break
             random.Random(f'{self.seed} {begin["epoch"]} {number}').shuffle(held)
@@ -177,18 +204,18 @@ class ShuffledStream(TorchIterable):
                 given += 1
                 self.state = begin | dict(blocks=number, given=given, source=start)
                 yield held[given - 1]
-            number, given = number + 1, 0
+            number, given, start = number + 1, 0, self.source.state_dict()
         self.state = None
 
     def state_dict(self) -> dict:
-        return self.state or dict(epoch=self.epoch, seed=self.seed, block=self.block, blocks=0, given=0,
-                                  source=self.start)
+        "Where this stream is: `source` is where the block begins, None at the beginning of the source"
+        return self.state or dict(epoch=self.epoch, seed=self.seed, block=self.block, blocks=0, given=0, source=None)
 
     def load_state_dict(self, state:dict):
         if (state['seed'], state['block']) != (self.seed, self.block):
             raise UserError(f"state: it is of a stream with seed {state['seed']} and block {state['block']}; "
                             'build this one alike')
-        self.state, self.epoch = state, state['epoch']
+        self.state, self.epoch, self.resumed = state, state['epoch'], True
 
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0008
 def _again_and_again(data): # yields (epoch, number of the row in it, row)
@@ -206,5 +233,6 @@ def stream_batches(
     batch_size:int,
 ): # yields lists of (epoch, number of the row in it, row), without an end
     "Batches of a stream as it comes; the last of an epoch may be smaller"
+    if batch_size < 1: raise UserError(f'batch_size: {batch_size}; give 1 or more')
     for _, rows in groupby(_again_and_again(data), key=itemgetter(0)):
         while batch := list(islice(rows, batch_size)): yield batch

@@ -454,7 +454,7 @@ def check_row(
     return 'wrong duration' if stated is not None and _differs(stated, seconds) else ''
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #688e3f08
-_TABLE_VERSION, _CACHE_FROM = 5, 500 # files; smaller corpora are not worth a cached table
+_TABLE_VERSION, _CACHE_FROM = 6, 500 # files; smaller corpora are not worth a cached table
 _TYPES = dict(
     id=pa.string(), text=pa.string(), speaker=pa.string(), files=pa.list_(pa.string()),
     gaps=pa.list_(pa.float64()), starts=pa.list_(pa.float64()), ends=pa.list_(pa.float64()), duration=pa.float64(),

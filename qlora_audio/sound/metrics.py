@@ -10,6 +10,7 @@ import re, unicodedata
 import jiwer
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 from ..errors import UserError
+from .tables import SELECTORS
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #08eb2fc9
 def _single_spaces(text:str) -> str:
@@ -17,12 +18,28 @@ def _single_spaces(text:str) -> str:
     return ' '.join(text.split())
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #1b488dd8
+_JOINERS = '\u200c\u200d' # spelling, between two letters
+
+# Thai, Lao, Burmese, Japanese, Chinese: a space between two of these parts no words
+_UNSPACED = '[\u0e00-\u0eff\u1000-\u109f\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]'
+_NO_SPACE = re.compile(f'(?<={_UNSPACED}) (?={_UNSPACED})')
+
+def _stands_alone(c:str) -> bool:
+    "Whether a word may begin with this character"
+    return unicodedata.category(c)[0] != 'M' and c not in _JOINERS
+
+def _spelled(word:str) -> str:
+    "A word without joiners at its ends, and without marks that have no letter"
+    start = next((i for i, c in enumerate(word) if _stands_alone(c)), len(word))
+    return word[start:].rstrip(_JOINERS)
+
 def basic_normalizer(text:str) -> str:
     "Lower case, without words in brackets, punctuation and symbols; letters keep their marks"
-    text = unicodedata.normalize('NFKC', text.lower())
-    text = re.sub(r'[<\[][^>\]]*[>\]]|\([^)]+?\)', '', text)
-    text = ''.join(c for c in text if unicodedata.category(c) != 'Cf' or c in '\u200c\u200d') # joiners are spelling
-    return _single_spaces(''.join(' ' if unicodedata.category(c)[0] in 'SP' else c for c in text))
+    text = unicodedata.normalize('NFKC', text.replace('İ', 'i').lower()).lower() # ℃ has a capital after NFKC only
+    text = re.sub(r'\([^)]+?\)', '', re.sub(r'[<\[][^>\]]*[>\]]', '', text))
+    kinds = [(c, unicodedata.category(c)) for c in SELECTORS.sub('', text)]
+    text = ''.join(' ' if kind[0] in 'SP' else c for c, kind in kinds if kind not in ('Cf', 'Me') or c in _JOINERS)
+    return _NO_SPACE.sub('', _single_spaces(' '.join(map(_spelled, text.split()))))
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #0ff1e618
 NORMALIZERS = dict(basic=basic_normalizer, english=EnglishTextNormalizer({}))
@@ -37,6 +54,17 @@ def _find_normalizer(normalizer):
     return NORMALIZERS[normalizer]
 
 # %% ../../nbs/3_sound/16_metrics.ipynb #970f73b4
+def _as_texts(
+    texts, # a list of texts; one text alone is one recording, as for jiwer
+    name:str, # of the argument, for errors
+) -> list[str]:
+    "One text for each recording"
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"{name}: number {i + 1} is {text!r}, no text; give '' where there are no words")
+    return texts
+
 def _has_words(reference:str, normalize) -> bool:
     "Whether anything is left of a reference to compare with"
     return bool(reference.strip() and normalize(reference).strip())
@@ -58,6 +86,8 @@ def error_rates(
     normalizer='basic', # 'basic', 'english', None, or a function of a text
 ) -> dict: # wer, cer, wer_normalized, cer_normalized; utterances, empty_references
     "Corpus-level word and character error rates; pairs whose reference has no words are left out and counted"
+    references = _as_texts(references, 'references')
+    hypotheses = _as_texts(hypotheses, 'hypotheses')
     if len(references) != len(hypotheses):
         raise UserError(f'references, hypotheses: {len(references)} and {len(hypotheses)}; '
                         'give one of each for every recording')

@@ -274,6 +274,8 @@ def load_base(
     quantize=None, # an NF4Config, or None to keep 16-bit weights
 ) -> AudioTextModel: # in float32 for computing on a CPU; in evaluation mode
     "The built-in base, or another, ready to adapt"
+    if quantize is not None and (isinstance(quantize, type) or not hasattr(quantize, 'apply')):
+        raise UserError(f'quantize: {quantize!r} is no configuration; give NF4Config(), or None for 16 bits')
     source = BASE if folder is None else folder
     if (local := Path(source)).exists() and not (local/'config.json').is_file():
         raise UserError(f'base: {source} holds no config.json; give a folder written by AudioTextModel.save_pretrained')
@@ -341,6 +343,8 @@ def demo(
 ) -> dict: # the numbers of the table
     "16-bit base → NF4 → LoRA → fine-tuning → WER → adapter saved, loaded, merged → a transcript"
     start = time.time()
+    if folder is not None and (Path(folder).is_file() or any(Path(folder).glob('*'))):
+        raise UserError(f'folder: {folder} exists already; choose another')
     say(f"1  speech the base has never heard: the voice {TARGET['speakers']!r} reads English by the rules of "
         f"{TARGET['voice']!r}; echo {TARGET['room']} s, telephone band, noise at {TARGET['snr_db']:.0f} dB")
     train = _demo_rows('train', 1_200, seed)

@@ -8,7 +8,7 @@ __all__ = ['WORDS', 'SENTENCES', 'CHOICES', 'VOCABULARY', 'KINDS', 'ACCENTS', 'S
            'synthesize', 'respell', 'random_utterance', 'render', 'load_synthetic']
 
 # %% ../../nbs/7_tools/39_speech.ipynb #ada22831
-import _ctypes, ctypes, math, random, re
+import _ctypes, ctypes, math, os, random, re, threading
 import numpy as np
 import torch
 from torch import Tensor
@@ -120,6 +120,7 @@ def fill(
         if name == 'year':
             nineteen, twenty = spell_number(rng.randint(10, 99)), spell_number(rng.randint(10, 29))
             return rng.choice([f'nineteen {nineteen}', f'twenty {twenty}'])
+        if f'{name}s' not in WORDS: raise UserError(f'template: no gap is named {name!r} in {template!r}')
         return rng.choice(WORDS[f'{name}s'])
     return re.sub(r'{(\w+)}', lambda m: gap(m[1]), template)
 
@@ -167,16 +168,25 @@ def subword_tokenizer(
         additional_special_tokens=['<audio>'])
 
 # %% ../../nbs/7_tools/39_speech.ipynb #41af96e6
-def _load_espeak() -> tuple: # the library, and the rate of its sound in Hz
+def _load_espeak() -> tuple: # the library, the rate of its sound in Hz, the folder of its data
     "libespeak-ng from its wheel, started"
     try: import espeakng_loader # optional: GPL, an extra of the package
     except ImportError:
         raise UserError('the built-in speech needs espeak-ng; '
                         'install it with: pip install "qlora_audio[speech]"') from None
     lib = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = lib.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0) # 2: to a callback, synchronous
+    data = espeakng_loader.get_data_path()
+    rate = lib.espeak_Initialize(2, 0, data.encode(), 0) # 2: to a callback, synchronous
     if rate < 0: raise UserError('espeak-ng did not start: its voice data is missing; reinstall espeakng-loader')
-    return lib, rate
+    return lib, rate, data
+
+def _check_variant(
+    name:str, # a file under voices/!v of espeak-ng's data, or a number
+    data:str, # that folder
+):
+    "An error for a speaker whom espeak-ng does not know: it would speak with the plain voice"
+    if not name or name.isdecimal() or name in os.listdir(f'{data}/voices/!v'): return
+    raise UserError(f"variant: {name!r} is not one of espeak-ng's speakers; use one like f3, m1 or klatt")
 
 class Espeak:
     "libespeak-ng, loaded afresh for one utterance: its inner state would otherwise leak from one into the next"
@@ -186,7 +196,7 @@ class Espeak:
     WORDGAP = 7
 
     def __enter__(self):
-        self.lib, self.rate = _load_espeak()
+        self.lib, self.rate, self.data = _load_espeak()
         return self
 
     def __exit__(self, *exc):
@@ -202,6 +212,7 @@ class Espeak:
         **settings:int, # RATE, PITCH, RANGE, WORDGAP
     ) -> np.ndarray: # (n_samples,) int16 at `self.rate`
         "The sound of `text`"
+        _check_variant(voice.partition('+')[2], self.data)
         chunks = []
         lib = self.lib
         def collect(samples, n, events):
@@ -220,6 +231,8 @@ class Espeak:
         return np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
 
 # %% ../../nbs/7_tools/39_speech.ipynb #dc44eba0
+_ONE_AT_A_TIME = threading.Lock() # there is one library in a process; two threads in it end the process
+
 def synthesize(
     text:str,
     voice:str='en-us', # espeak-ng language or accent
@@ -235,15 +248,15 @@ def synthesize(
     seed:int=0, # breath, echo and noise
 ) -> Tensor: # (n_samples,) float32
     "Speech for `text`, the same every time for the same arguments"
-    with Espeak() as espeak:
+    with _ONE_AT_A_TIME, Espeak() as espeak:
         name = f'{voice}+{variant}' if variant else voice
         pcm = espeak.say(text, name, seed, RATE=rate, PITCH=pitch, RANGE=pitch_range, WORDGAP=word_gap)
         wave = resample(torch.from_numpy(pcm.astype(np.float32) / 32768), espeak.rate, sampling_rate)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed) # and no GPU's, which fork_rng does not put back here
         if room: wave = add_room(wave, sampling_rate, room)
         if band: wave = telephone(wave, sampling_rate)
-        if snr_db is not None: wave = add_noise(wave, snr_db, tilt=0.5)
+        if snr_db is not None: wave = add_noise(wave, snr_db, tilt=0.5, corner=0.) # as the base was measured
     return wave
 
 # %% ../../nbs/7_tools/39_speech.ipynb #6d4c2057
@@ -284,6 +297,9 @@ def respell(
     rng:random.Random,
 ) -> str: # words that a voice of language reads as English with its accent
     "Each word as `language` would write its sound"
+    if language not in FOREIGN: raise UserError(f'language: {language!r} is not known; use {", ".join(FOREIGN)}')
+    if other := [w for w in text.split() if w not in FOREIGN[language]]:
+        raise UserError(f"text: {other[0]!r} is no digit, and only digits are respelled; draw texts with kind='digits'")
     return ' '.join(rng.choice(FOREIGN[language][word]) for word in text.split())
 
 # %% ../../nbs/7_tools/39_speech.ipynb #f98af38e
@@ -326,6 +342,8 @@ def _estimated_seconds(row:dict) -> float:
     return (0.1 + 60 / row['rate']) * (1 + row['text'].count(' '))
 
 _FIXED = dict(pitch=int, pitch_range=int, word_gap=int, room=float, snr_db=float, wpm=int) # numbers that may be given
+_LIMITS = dict(pitch=(0, 99), pitch_range=(0, 99), word_gap=(0, 1000), room=(0, 10), snr_db=(-100, 200),
+               wpm=(80, 1000)) # what espeak-ng takes: it says nothing of a number beyond, and uses another
 
 def _fixed_options(options:dict) -> dict:
     "Options that every utterance shares, as numbers where they came as text"
@@ -337,9 +355,12 @@ def _fixed_options(options:dict) -> dict:
         if made.get(k) is None: continue
         try: made[k] = kind(made[k])
         except (TypeError, ValueError, OverflowError): made[k] = math.nan
-        if not -1e4 < made[k] < 1e4:
-            raise UserError(f'data: {k}={options[k]} is not a number that can be said; write {k}=50')
-    if isinstance(made.get('band'), str): made['band'] = made['band'] == 'true'
+        low, high = _LIMITS[k]
+        if not low <= made[k] <= high:
+            raise UserError(f'data: {k}={options[k]} is not a number that can be said; give {low} to {high}')
+    if made.get('band') not in (None, True, False, 'true', 'false'):
+        raise UserError(f"data: band={made['band']} is not known; write band=true or band=false")
+    if 'band' in made: made['band'] = made['band'] in (True, 'true')
     return made
 
 def load_synthetic(
@@ -357,10 +378,11 @@ def load_synthetic(
     "Built-in speech as a dataset: a row is rendered when it is read, and always sounds the same"
     if split not in ('train', 'test'):
         raise UserError(f"split: {split!r} is not one of the built-in speech's; use 'train' or 'test'")
-    who = dict(trained=TRAINED, held_out=HELD_OUT).get(speakers) or speakers.split(',')
-    voices = dict(english=ACCENTS, foreign=list(FOREIGN)).get(accents) or accents.split(',')
+    who = dict(trained=TRAINED, held_out=HELD_OUT).get(speakers) or [s.strip() for s in speakers.split(',')]
+    voices = dict(english=ACCENTS, foreign=list(FOREIGN)).get(accents) or [a.strip() for a in accents.split(',')]
     fixed = _fixed_options(fixed | dict(wpm=wpm))
-    if wpm := fixed.pop('wpm'): fixed['rate'] = wpm
+    wpm = fixed.pop('wpm')
+    if wpm is not None: fixed['rate'] = wpm
     if set(voices) & set(FOREIGN): kind = _kind_for_foreign(kind)
     rng = random.Random(f'{seed} {split}')
     count = int(n) if n else 1000 if split == 'train' else 200

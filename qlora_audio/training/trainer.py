@@ -43,6 +43,7 @@ from ..errors import UserError
 from ..adapters.lora import adapted_layers
 from ..adapters.modalities import unwrap
 from ..adapters.saving import base_sums, peft_fields, save_adapter
+from ..sound.audio import float_samples
 from ..sound.augment import Augment
 from ..sound.batches import is_stream, LengthBatchSampler, row_seconds, stream_batches
 from ..sound.corpora import column, is_encoded, keep_encoded, MORE, skip_summary
@@ -862,7 +863,7 @@ class _ChangedRows(SeededRows):
             "augment: the rows have no audio {'array', 'sampling_rate'} to change; leave augment out, "
             'or change the sound in the collator')
         rate = audio['sampling_rate']
-        wave = self.augment(torch.as_tensor(audio['array'], dtype=torch.float32), rate)
+        wave = self.augment(torch.from_numpy(float_samples(audio['array'])), rate)
         return row | dict(audio=dict(array=wave.numpy(), sampling_rate=rate))
 
 class _ChangedFirst:
