@@ -207,7 +207,7 @@ def finetune(
     return losses
 
 # %% ../../nbs/5_training/27_loop.ipynb #daaa86fa
-TUNE_AUGMENT = Augment(speed=(0.84, 1.2), room_p=0.2, channel_p=0.6, telephone_p=0.1, noise_p=0.5, snr_db=(8., 30.),
+TUNE_AUGMENT = Augment(speed=(0.84, 1.2), room_p=0.2, channel_p=0.6, telephone_p=0.1, noise_p=0.5, snr_db=(13., 35.),
                        pad_seconds=0.2)
 
 # %% ../../nbs/5_training/27_loop.ipynb #a4a508a5
