@@ -235,7 +235,7 @@ COMMANDS['export'] = (
     'by them and compared', _EXPORT, {})
 
 # %% ../../nbs/7_tools/42_cli.ipynb #97545cdf
-STEP_KINDS = ('ours', 'theirs', 'lora', 'peft') # the keys of bench.training.CONTENDERS
+STEP_KINDS = ('ours', 'int8', 'theirs', 'lora', 'peft') # the keys of bench.training.CONTENDERS
 COMMANDS['push'] = (
     'qlora_audio.tools.commands:run_push', 'Upload an adapter or a model to the Hub, private unless --public',
     dict(public=dict(action='store_true', help='for everybody'),
