@@ -30,7 +30,7 @@ def quantize_rows_reference(
     factors:Tensor|None=None, # (columns,) float32: x is multiplied by them first
     limit:int=LARGEST, # codes are from -limit to limit
 ) -> tuple[Tensor,Tensor]: # codes (N, columns) int8, scales (N,) float32
-    "Each row as integers and a scale, so that codes · scale ≈ x · factors (vector-wise, Dettmers et al. 2022, section 2)"
+    "Each row as integers and a scale, so that codes · scale ≈ x · factors (vector-wise, Dettmers et al. 2022)"
     numbers = x.float() if factors is None else x.float() * factors
     largest = numbers.abs().amax(1)
     finite = largest.isfinite()
@@ -50,7 +50,7 @@ def quantize_weight_reference(
 
 # %% ../../nbs/8_speed/50_int8.ipynb #int8s002
 MOST_TERMS = (2**31 - 1) // LARGEST**2 # more products of two codes may not fit into 32 bits
-LIMITS = LARGEST, 64 # of the codes of weights: with VNNI or such, and without
+LIMITS = LARGEST, 64 # of the codes of weights: with VNNI or the like, and without
 
 def sums_are_exact(
     limit:int, # of the codes of the weight
@@ -63,8 +63,9 @@ def sums_are_exact(
         x[0] = LARGEST
         w[0] = limit
         w[1] = -limit
-        found = torch._int_mm(x.to(torch.int8), w.to(torch.int8).T)
-        if not torch.equal(found.long(), x @ w.T): return False
+        right = w.to(torch.int8).T
+        for layout in (right, right.contiguous()): # of the forward pass and of the backward pass
+            if not torch.equal(torch._int_mm(x.to(torch.int8), layout).long(), x @ w.T): return False
     return True
 
 @functools.cache
@@ -86,7 +87,7 @@ def int8_product_reference(
     bias:Tensor|None=None, # (out_features,)
     back:bool=False,
 ) -> Tensor: # (N, out_features), or (N, in_features) if back, in x's dtype
-    "x @ W_hat.T + bias, or x @ W_hat if back, over integers (Wortsman et al. 2023, algorithm 1)"
+    "x @ W_hat.T + bias, or x @ W_hat if back, over integers (after Wortsman et al. 2023, algorithm 1)"
     w_codes, w_scales = quantize_weight_reference(nf4, weight_limit())
     codes, scales = quantize_rows_reference(x, w_scales if back else None)
     y = torch._int_mm(codes, w_codes if back else w_codes.T) * scales[:, None]
@@ -98,27 +99,26 @@ C_INT8_ROWS = r'''
 #define TINY 1e-30f
 INLINE int8_t nearest(float f) { return (int8_t)bits(f + 12582912.f); }     // |f| up to 127; 1.5 * 2^23 is added
 
-INLINE float row_scale(float largest, float limit) {                        // NaN if a number was none
+INLINE float row_scale(float largest, float limit) {                        // NaN if one was NaN or infinite
     return bits(largest) >= 0x7f800000 ? number(0x7fc00000) : largest > TINY ? largest / limit : 0;
 }
 
-INLINE void integers_of_row(const void *x, const float *factors, int64_t n, float *row, int8_t *out, float *scale,
-                            int kind) {
+INLINE float number_at(const void *x, const float *factors, int64_t i, int kind) {
     const float *f32 = x;
-    const uint16_t *bf16 = x;
-    const uint16_t *f16 = x;
-    if (kind == F32) for (int64_t i = 0; i < n; i++) row[i] = f32[i];
-    else if (kind == BF16) for (int64_t i = 0; i < n; i++) row[i] = number((uint32_t)bf16[i] << 16);
-    else for (int64_t i = 0; i < n; i++) row[i] = from_f16(f16[i]);
-    if (factors) for (int64_t i = 0; i < n; i++) row[i] *= factors[i];
+    const uint16_t *half = x;
+    float v = kind == F32 ? f32[i] : kind == BF16 ? number((uint32_t)half[i] << 16) : from_f16(half[i]);
+    return factors ? v * factors[i] : v;
+}
+
+INLINE void integers_of_row(const void *x, const float *factors, int64_t n, int8_t *out, float *scale, int kind) {
     int32_t top = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t m = bits(row[i]) & 0x7fffffff;                              // magnitudes in order, NaN above all
+    for (int64_t i = 0; i < n; i++) {                                       // as integers, magnitudes keep their order
+        int32_t m = bits(number_at(x, factors, i, kind)) & 0x7fffffff;      // and NaN is above all
         top = m > top ? m : top;
     }
     float largest = number(top), inverse = 127 / largest;
     *scale = row_scale(largest, 127);
-    if (*scale > 0) for (int64_t i = 0; i < n; i++) out[i] = nearest(row[i] * inverse);
+    if (*scale > 0) for (int64_t i = 0; i < n; i++) out[i] = nearest(number_at(x, factors, i, kind) * inverse);
     else memset(out, 0, n);
 }
 
@@ -128,10 +128,9 @@ void quantize_rows(const void *x, const float *factors, int8_t *out, float *scal
     #pragma omp parallel for num_threads(threads) if(threads > 1)
     for (int64_t r = 0; r < rows; r++) {
         const uint8_t *from = (const uint8_t *)x + r * bytes;
-        float row[n];
-        if (kind == F32) integers_of_row(from, factors, n, row, out + r * n, scales + r, F32);
-        else if (kind == BF16) integers_of_row(from, factors, n, row, out + r * n, scales + r, BF16);
-        else integers_of_row(from, factors, n, row, out + r * n, scales + r, F16);
+        if (kind == F32) integers_of_row(from, factors, n, out + r * n, scales + r, F32);
+        else if (kind == BF16) integers_of_row(from, factors, n, out + r * n, scales + r, BF16);
+        else integers_of_row(from, factors, n, out + r * n, scales + r, F16);
     }
 }
 '''
@@ -241,6 +240,12 @@ def same_integers(lib) -> bool:
             found = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
             c_quantize_rows(lib, x, factors, *found)
             equal &= all(torch.equal(a, b) for a, b in zip(found, quantize_rows_reference(x, factors)))
+            y = torch.empty_like(x)
+            sums = found[0].int() * 1000
+            c_scale_sums(lib, sums, found[1], factors, base[0], y)
+            want = sums * found[1][:, None]
+            if factors is not None: want = want * factors
+            equal &= torch.equal(y, (want + base[0]).to(dtype))
     for double_quant, limit in ((True, 127), (False, 127), (True, 64)):
         nf4 = NF4Weight.quantize(base * torch.logspace(-3, 3, 192), 64, double_quant)
         found = torch.empty(nf4.shape, dtype=torch.int8), torch.empty(len(base))
@@ -262,22 +267,19 @@ def int8_library() -> ctypes.CDLL|None:
     return None
 
 # %% ../../nbs/8_speed/50_int8.ipynb #6ae8d032
-SUMS = 1 << 18 # int32 of one part
-
-def _empty_codes(x:Tensor) -> tuple[Tensor,Tensor]: # codes, scales
-    return torch.empty_like(x, dtype=torch.int8), x.new_empty(len(x), dtype=torch.float32)
+SUMS = 1 << 20 # int32 of one part
 
 def _quantized_rows(lib, x, factors):
     "Codes and scales of an input"
-    if lib is None or x.dtype not in KINDS: return quantize_rows_reference(x, factors)
-    codes, scales = _empty_codes(x)
+    codes = torch.empty_like(x, dtype=torch.int8)
+    scales = x.new_empty(len(x), dtype=torch.float32)
     if not x.is_meta: c_quantize_rows(lib, x, factors, codes, scales)
     return codes, scales
 
 def _quantized_weight(lib, nf4):
     "Codes in the workspace and scales of a weight"
     whole_blocks = nf4.shape[1] % nf4.blocksize == 0
-    if lib is None or not whole_blocks: return quantize_weight_reference(nf4, weight_limit())
+    if not whole_blocks: return quantize_weight_reference(nf4, weight_limit())
     n_out, n_in = nf4.shape
     codes = workspace.take(n_out * n_in, torch.int8, nf4.packed.device).view(n_out, n_in)
     scales = torch.empty(n_out, dtype=torch.float32, device=nf4.packed.device)
@@ -318,7 +320,7 @@ def int8_product(
     _check_terms(nf4, back)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     lib = int8_library() if product_way(x) == 'workspace' and x.dtype in KINDS else None
-    if bias is not None: bias = bias.float()
+    if bias is not None: bias = bias.float().expand(nf4.shape[1] if back else nf4.shape[0]).contiguous()
     if lib is None or not len(rows): y = int8_product_reference(nf4, rows, bias, back)
     else: y = _product_by_parts(lib, nf4, rows, bias, back)
     return y.view(*x.shape[:-1], y.shape[-1])
