@@ -10,7 +10,8 @@ every linear layer but the head, on batches of 8, with AdamW, the learning rate 
 warm-up. Our command has its default dropout of 0.05 and weight decay of 0.01, theirs has neither.
 
 `own`: `qlora_audio train --window own --dtype float32`, windows as long as the recordings and a second of silence;
-`own fast` has `--dtype fast`, bfloat16 on a processor that gains by it, `own int8` also `--compute-dtype int8`. `full`: `own` with Whisper's 30 seconds.
+`own fast` has `--dtype fast`, bfloat16 on a processor that gains by it, `own int8` also `--compute-dtype int8`.
+`full`: `own` with Whisper's 30 seconds.
 `theirs`: 30-second windows, as the Whisper examples of transformers and peft have them: log-mel features made once,
 in front, `Seq2SeqTrainer`, a `BitsAndBytesConfig`, `peft.get_peft_model`; in float32, and `theirs bfloat16` with
 `bnb_4bit_compute_dtype`, `dtype` and `bf16` set to it. Without gradient checkpointing, which

@@ -186,7 +186,8 @@ def bench_training(
 
 # %% ../../nbs/9_proofs/58_training.ipynb #steprel2
 CONTENDERS = dict( # of bench_step, with what the table calls them
-    ours='NF4, here', int8='NF4, here, products in 8-bit integers', theirs='NF4, peft and bitsandbytes', lora='plain LoRA, here', peft='plain LoRA, peft')
+    ours='NF4, here', int8='NF4, here, products in 8-bit integers', theirs='NF4, peft and bitsandbytes',
+    lora='plain LoRA, here', peft='plain LoRA, peft')
 
 def _quantization(
     kind:str, # of CONTENDERS
