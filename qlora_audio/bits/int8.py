@@ -69,7 +69,9 @@ def sums_are_exact(
     return True
 
 @functools.cache
-def _tried_limit() -> int|None: return next((n for n in LIMITS if sums_are_exact(n)), None)
+def _tried_limit() -> int|None:
+    with torch.device('cpu'): # whatever torch's default device is
+        return next((n for n in LIMITS if sums_are_exact(n)), None)
 
 @torch.compiler.assume_constant_result
 def weight_limit() -> int: # 127 or 64
@@ -143,13 +145,15 @@ void quantize_weight(const uint8_t *packed, const float *absmax, const uint8_t *
     int64_t blocks = n / blocksize;                                         // of a row
     #pragma omp parallel for num_threads(threads) if(threads > 1)
     for (int64_t r = 0; r < rows; r++) {
-        float a[blocks], largest = 0;
+        float a[blocks];
+        int32_t top = 0;
         for (int64_t i = 0; i < blocks; i++) {
             int64_t b = r * blocks + i;
             a[i] = codes ? DYNAMIC[codes[b]] * nested_absmax[b / nested] + *offset : absmax[b];
-            float m = number(bits(a[i]) & 0x7fffffff);
-            largest = m > largest ? m : largest;
+            int32_t m = bits(a[i]) & 0x7fffffff;
+            top = m > top ? m : top;
         }
+        float largest = number(top);
         scales[r] = row_scale(largest, limit);
         float inverse = scales[r] > 0 ? limit / largest : 0;
         for (int64_t i = 0; i < blocks; i++) {
@@ -205,7 +209,7 @@ def c_quantize_rows(lib, x, factors, codes, scales):
     lib.quantize_rows(*_addresses(x, factors, codes, scales), *x.shape, KINDS[x.dtype], _threads_for(x.numel()))
 
 def c_quantize_weight(lib, nf4, limit, codes, scales):
-    "`quantize_weight_reference` in C"
+    "`quantize_weight_reference` in C, where every block holds its largest number"
     packed, absmax, nested_absmax, offset = nf4.tensors
     nested = nested_absmax is not None
     stored = _addresses(packed, None if nested else absmax, absmax if nested else None, nested_absmax, offset)
@@ -251,6 +255,9 @@ def same_integers(lib) -> bool:
         found = torch.empty(nf4.shape, dtype=torch.int8), torch.empty(len(base))
         c_quantize_weight(lib, nf4, limit, *found)
         equal &= all(torch.equal(a, b) for a, b in zip(found, quantize_weight_reference(nf4, limit)))
+        nf4.tensors[2 if double_quant else 1][0] = torch.nan # a damaged scale must not become zeros
+        c_quantize_weight(lib, nf4, limit, *found)
+        equal &= bool(found[1][0].isnan())
     return equal
 
 @functools.cache
@@ -260,9 +267,10 @@ def int8_library() -> ctypes.CDLL|None:
     try:
         path = compile_c(C_BYTES + C_LOOKUP + C_INT8_ROWS + C_INT8_WEIGHT + C_INT8_SUMS)
         lib = path and _load_int8(path)
-        if lib and same_integers(lib): return lib
+        with torch.device('cpu'): # whatever torch's default device is
+            if lib and same_integers(lib): return lib
         why = f'{path} did not equal the reference'
-    except OSError as e: why = str(e)
+    except (OSError, ValueError) as e: why = str(e)
     warnings.warn(f'products in 8-bit integers run without compiled kernels, several times slower: {why}', stacklevel=2)
     return None
 

@@ -465,7 +465,7 @@ def c_library() -> ctypes.CDLL|None:
             with torch.device('cpu'): # whatever torch's default device is
                 if passes_trial(lib): return lib
             why = f'{path} did not equal the reference, or was slower'
-    except OSError as e: why = str(e)
+    except (OSError, ValueError) as e: why = str(e)
     warnings.warn(f'NF4 runs without compiled kernels, several times slower: {why}', stacklevel=2)
     return None
 

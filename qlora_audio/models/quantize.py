@@ -36,7 +36,7 @@ def _as_dtype(dtype:torch.dtype|str|None) -> torch.dtype|None:
     "A dtype that layers multiply in, also from its name; `UserError` for others"
     found = getattr(torch, dtype.removeprefix('torch.'), dtype) if isinstance(dtype, str) else dtype
     if found is None or found in COMPUTE_DTYPES: return found
-    raise UserError(f'compute_dtype: {dtype!r} is not one; give float32, bfloat16, float16 or int8')
+    raise UserError(f'compute_dtype: {dtype!r} is not one; give float32, bfloat16, float16, float64 or int8')
 
 def _dtype_name(dtype:torch.dtype|None) -> str|None:
     "And the name from a dtype"
@@ -383,6 +383,9 @@ def multiply_in(
     layers = [m for m in model.modules() if isinstance(m, NF4Linear)]
     if not layers: raise UserError(f'model: the {type(model).__name__} has no layer in 4 bits; quantize it first')
     for m in layers: m.compute_dtype = dtype
+    for config in _configs(model):
+        stored = getattr(config, 'quantization_config', None)
+        if isinstance(stored, NF4Config): stored.compute_dtype = dtype # what save_pretrained writes
     return model
 
 # %% ../../nbs/4_models/20_quantize.ipynb #8498c0cb

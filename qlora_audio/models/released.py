@@ -185,7 +185,7 @@ def load_model(
         options['quantization_config'] = quantize
     model = family.load(str(base), settings, **options).to(device).eval()
     if 'quantization_config' in config and isinstance(quantize, NF4Config) and quantize.compute_dtype:
-        multiply_in(model, quantize.compute_dtype) # whatever the checkpoint says
+        multiply_in(model, quantize.compute_dtype) # in all layers, whatever the checkpoint says
     processor = getattr(model, 'processor', None)
     if processor is None:
         processor = _load_processor(family, base, settings, trust_remote_code)

@@ -220,7 +220,7 @@ def _change_wave(
         wave = torch.nn.functional.pad(wave, ends)
     if _chance(a.noise_p):
         noise = noise_from(a.noise_folder, len(wave), sampling_rate) if a.noise_folder else None
-        snr_db = _uniform(*a.snr_db) + 10 * math.log10(said / len(wave)) # where there is sound, not in the padding
+        snr_db = _uniform(*a.snr_db) + 10 * math.log10(max(said, 1) / max(len(wave), 1)) # where there is sound, not in the padding
         wave = add_noise(wave, snr_db, tilt=0. if noise is not None else _uniform(0, 1), noise=noise)
     if a.codec_p and _chance(a.codec_p): wave = codec(wave, sampling_rate, _choice(a.codecs))
     return wave
@@ -258,8 +258,13 @@ def _check_fields(
     if not _are_numbers(augment.speeds, 0.02):
         raise UserError(f'speeds: {augment.speeds!r}; give a tuple of factors, such as (0.9, 1.0, 1.1)')
     for name in ('room_p', 'channel_p', 'telephone_p', 'noise_p', 'codec_p', 'spec_p'):
-        if not 0 <= getattr(augment, name) <= 1:
-            raise UserError(f'{name}: {getattr(augment, name)} is no probability; give 0 to 1')
+        value = getattr(augment, name)
+        if isinstance(value, str) or not _are_numbers([value], 0) or value > 1:
+            raise UserError(f'{name}: {value!r} is no probability; give 0 to 1')
+    for name in ('pad_seconds', 'vtlp', 'tempo'):
+        value = getattr(augment, name)
+        if isinstance(value, str) or not _are_numbers([value], 0):
+            raise UserError(f'{name}: {value!r} is no number of 0 or more; give 0 for none')
     known = ('mulaw', 'mp3', 'opus')
     if isinstance(augment.codecs, str) or not {*augment.codecs} <= {*known} or augment.codec_p and not augment.codecs:
         raise UserError(f'codecs: {augment.codecs!r}; give a tuple of some of {known}')

@@ -34,7 +34,7 @@ def _spelled(word:str) -> str:
     return word[start:].rstrip(_JOINERS)
 
 def basic_normalizer(text:str) -> str:
-    "Lower case, without words in brackets, punctuation and symbols; letters keep their marks"
+    "Lower case, without words in brackets, punctuation, symbols, and spaces in scripts that use none; marks stay"
     text = unicodedata.normalize('NFKC', text.replace('İ', 'i').lower()).lower() # ℃ has a capital after NFKC only
     text = re.sub(r'\([^)]+?\)', '', re.sub(r'[<\[][^>\]]*[>\]]', '', text))
     kinds = [(c, unicodedata.category(c)) for c in SELECTORS.sub('', text)]

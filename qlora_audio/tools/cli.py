@@ -38,7 +38,8 @@ _BASE = dict(
              'where that is slow, if not given'),
     compute_dtype=dict(
         choices=('int8', 'float32', 'bfloat16', 'float16'),
-        help='in which 4-bit layers multiply; int8: in whole numbers, faster on a CPU; as --dtype if not given'),
+        help='in which 4-bit layers multiply; int8: in whole numbers, on a CPU only, where it can be faster; '
+             'as the checkpoint or --dtype says if not given'),
     trust_remote_code=dict(action='store_true', help='run code that the model folder brings'))
 _ADAPTER = dict(adapter=dict(help='folder of an adapter, or user/name[@revision]; the base alone if not given'))
 _SEED = dict(seed=dict(type=int, default=0, help='of everything that is random'))
