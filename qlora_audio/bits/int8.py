@@ -202,6 +202,7 @@ void scale_sums(const int32_t *sums, const float *scales, const float *factors, 
 
 # %% ../../nbs/8_speed/50_int8.ipynb #e4b2620e
 def _addresses(*tensors) -> list:
+    "As C takes them; None for None"
     return [None if t is None else t.data_ptr() for t in tensors]
 
 def c_quantize_rows(lib, x, factors, codes, scales):

@@ -220,7 +220,8 @@ def _change_wave(
         wave = torch.nn.functional.pad(wave, ends)
     if _chance(a.noise_p):
         noise = noise_from(a.noise_folder, len(wave), sampling_rate) if a.noise_folder else None
-        snr_db = _uniform(*a.snr_db) + 10 * math.log10(max(said, 1) / max(len(wave), 1)) # where there is sound, not in the padding
+        with_sound = max(said, 1) / max(len(wave), 1) # the ratio holds there, not in the padding
+        snr_db = _uniform(*a.snr_db) + 10 * math.log10(with_sound)
         wave = add_noise(wave, snr_db, tilt=0. if noise is not None else _uniform(0, 1), noise=noise)
     if a.codec_p and _chance(a.codec_p): wave = codec(wave, sampling_rate, _choice(a.codecs))
     return wave
