@@ -11,7 +11,7 @@ __all__ = ['COMPUTE_DTYPES', 'SERIALIZED', 'NF4Config', 'quantization_plan', 'la
 # %% ../../nbs/4_models/20_quantize.ipynb #49937112
 import ctypes, difflib, functools, logging, re, statistics, time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, InitVar
+from dataclasses import dataclass, field, fields, InitVar, replace
 import torch
 from torch import nn, Tensor
 from transformers import PreTrainedConfig
@@ -385,7 +385,8 @@ def multiply_in(
     for m in layers: m.compute_dtype = dtype
     for config in _configs(model):
         stored = getattr(config, 'quantization_config', None)
-        if isinstance(stored, NF4Config): stored.compute_dtype = dtype # what save_pretrained writes
+        if isinstance(stored, NF4Config): # what save_pretrained writes; the caller's own stays
+            config.quantization_config = replace(stored, compute_dtype=dtype)
     return model
 
 # %% ../../nbs/4_models/20_quantize.ipynb #8498c0cb
