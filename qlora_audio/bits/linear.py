@@ -260,28 +260,27 @@ def meta_as_cpu():
     finally: workspace.buffers, workspace.takes_meta = before
 
 # %% ../../nbs/1_bits/03_linear.ipynb #a854ec94
-_INTS = {2: torch.int16, 4: torch.int32, 8: torch.int64} # by bytes
-
 def apply_mask(
     x:Tensor, # floats
-    mask:Tensor, # x's shape: bool, or integers with all bits set where a number stays and none where it goes
+    mask, # bool tensor of x's shape, or a SeededMask
+    out:Tensor|None=None, # contiguous, like x: written to; may be x
 ) -> Tensor: # like x
-    "x with zeros where the mask says so; no autograd through a mask of bits"
-    if mask.dtype == torch.bool: return x * mask
-    bits = mask.to(_INTS[x.element_size()])
-    return (x.view(bits.dtype) & bits).view(x.dtype)
+    "x with zeros where the mask says so; no autograd through a SeededMask"
+    return torch.mul(x, mask, out=out) if isinstance(mask, Tensor) else mask.drop(x, out)
 
 def add_low_rank(
     y:Tensor, # (..., wide); changed in place
     low:Tensor, # (..., r), or (N, r) for the N vectors of y
     factor:Tensor, # (r, wide)
-    mask:Tensor|None=None, # (..., wide), as apply_mask takes it: where it counts; everywhere if None
+    mask=None, # of (..., wide), as apply_mask takes it: where it counts; everywhere if None
     scaling:float=1.,
 ) -> Tensor: # y
     "y += scaling · mask ∘ (low @ factor), without a temporary where the dtypes allow"
     low = low.reshape(-1, low.shape[-1])
     factor = factor.to(low.dtype)
-    if mask is not None: return y.add_(apply_mask((low @ factor).view(y.shape), mask), alpha=scaling)
+    if mask is not None:
+        added = (low @ factor).view(y.shape)
+        return y.add_(apply_mask(added, mask, added), alpha=scaling)
     flat = y.view(-1, y.shape[-1])
     if low.dtype == y.dtype: flat.addmm_(low, factor, alpha=scaling)
     else: flat.add_(low @ factor, alpha=scaling)

@@ -22,8 +22,7 @@ from transformers import PreTrainedConfig, WhisperForConditionalGeneration
 from ..errors import UserError
 from ..bits.linear import by_rows, first_derivative, NF4Weight
 from qlora_audio.adapters.lora import (
-    adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, mask_for, replace_module,
-    SeededMask,
+    adapted_layers, adapter_parameters, cast_factor, draw_mask, dropped_rows, LoRALinear, replace_module, SeededMask,
 )
 from ..adapters.saving import register_extra, unchanged_on_error
 from ..adapters.targets import add_lora, choose_layers, LoRAConfig, modalities
@@ -432,7 +431,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
         nf4:NF4Weight, # Ŵ
     ) -> Tensor: # (..., out_features) in x's dtype
         a = cast_factor(A, x)
-        h = dropped_rows(x, mask_for(mask, x)).to(a.dtype) @ a.T          # (N, r)
+        h = dropped_rows(x, mask).to(a.dtype) @ a.T                       # (N, r)
         g = gate.reshape(-1, gate.shape[-1]).to(h.dtype)
         ctx.seeded = mask if isinstance(mask, SeededMask) else None
         ctx.save_for_backward(x, A, B, None if ctx.seeded else mask, h, g, *nf4.tensors)
@@ -443,7 +442,7 @@ class NF4TemporalLoRA(torch.autograd.Function):
     @first_derivative
     def backward(ctx, grad): # (..., out_features)
         x, A, B, stored, h, g, *tensors = ctx.saved_tensors
-        mask = mask_for(ctx.seeded or stored, x)
+        mask = ctx.seeded or stored
         a, grad_y = cast_factor(A, x), grad.reshape(-1, len(B)).to(h.dtype)
         grad_gated = (grad_y @ cast_factor(B, x)) * ctx.scaling                  # (N, r)
         grad_B = ((h * g).T @ grad_y).T.to(B.dtype) * ctx.scaling
