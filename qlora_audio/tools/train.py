@@ -241,7 +241,7 @@ def _steps(args, train) -> int:
     return math.ceil(args.epochs * _batches_in_epoch(args, train))
 
 def _checkpoints(args, steps:int, dev) -> int:
-    "Ten in a run; fewer where the losses on dev would take more than about a tenth of its time"
+    "At most ten in a run; fewer where the losses on dev would take more than about a tenth of its time"
     if dev is None or not _by_loss(args):
         return 10
     return max(2, min(10, steps * args.batch_size // (10 * len(dev))))
@@ -250,7 +250,7 @@ def _make_trainer(args, speech, train, dev, folder, callbacks=(), **options) -> 
     "The run that the flags describe"
     steps = _steps(args, train)
     more = dict(
-        save_steps=args.save_steps or max(1, steps // _checkpoints(args, steps, dev)), save_total_limit=args.keep,
+        save_steps=args.save_steps or math.ceil(steps / _checkpoints(args, steps, dev)), save_total_limit=args.keep,
         patience=args.patience, optim_budget=args.device_budget, max_seconds=args.max_seconds,
         gradient_accumulation_steps=args.gradient_accumulation_steps,
         logging_first_step=True) # a wrong rate or wrong data show at once
