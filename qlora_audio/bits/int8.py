@@ -282,17 +282,17 @@ def _quantized_rows(lib, x, factors):
     "Codes and scales of an input"
     codes = torch.empty_like(x, dtype=torch.int8)
     scales = x.new_empty(len(x), dtype=torch.float32)
-    if not x.is_meta: c_quantize_rows(lib, x, factors, codes, scales)
+    if lib: c_quantize_rows(lib, x, factors, codes, scales)
     return codes, scales
 
-def _quantized_weight(lib, nf4):
+def _quantized_weight(lib, nf4, device):
     "Codes in the workspace and scales of a weight"
     whole_blocks = nf4.shape[1] % nf4.blocksize == 0
-    if not whole_blocks: return quantize_weight_reference(nf4, weight_limit())
+    if not whole_blocks: return quantize_weight_reference(nf4, weight_limit() if lib else LARGEST)
     n_out, n_in = nf4.shape
-    codes = workspace.take(n_out * n_in, torch.int8, nf4.packed.device).view(n_out, n_in)
-    scales = torch.empty(n_out, dtype=torch.float32, device=nf4.packed.device)
-    if not codes.is_meta: c_quantize_weight(lib, nf4, weight_limit(), codes, scales)
+    codes = workspace.take(n_out * n_in, torch.int8, device).view(n_out, n_in)
+    scales = torch.empty(n_out, dtype=torch.float32, device=device)
+    if lib: c_quantize_weight(lib, nf4, weight_limit(), codes, scales)
     return codes, scales
 
 # %% ../../nbs/8_speed/50_int8.ipynb #6cc8a6fc
@@ -305,18 +305,19 @@ def _check_terms(nf4, back):
                         'leave it out for this layer')
 
 def _product_by_parts(lib, nf4, x, bias, back):
-    "`int8_product` of rows, through the workspace"
-    weight, factors = _quantized_weight(lib, nf4)
+    "`int8_product` of rows, through the workspace; sizes alone without `lib`"
+    weight, factors = _quantized_weight(lib, nf4, x.device)
     codes, scales = _quantized_rows(lib, x, factors if back else None)
     right = weight if back else weight.T
     wide = right.shape[1]
     y = x.new_empty(len(x), wide)
     step = max(SUMS // wide, 1)
-    for first in range(0, len(x), step):
+    sums = workspace.take(step * wide, torch.int32, x.device).view(step, wide)
+    for first in range(0, len(x) if lib else 0, step):
         rows = slice(first, min(first + step, len(x)))
-        sums = workspace.take((rows.stop - first) * wide, torch.int32, x.device).view(-1, wide)
-        torch._int_mm(codes[rows], right, out=sums)
-        if not x.is_meta: c_scale_sums(lib, sums, scales[rows], None if back else factors, bias, y[rows])
+        part = sums[:rows.stop - first]
+        torch._int_mm(codes[rows], right, out=part)
+        c_scale_sums(lib, part, scales[rows], None if back else factors, bias, y[rows])
     return y
 
 def int8_product(
@@ -328,10 +329,11 @@ def int8_product(
     "x @ W_hat.T + bias, or x @ W_hat if `back`, in 8-bit integers; no autograd"
     _check_terms(nf4, back)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
-    lib = int8_library() if product_way(x) == 'workspace' and x.dtype in KINDS else None
+    by_parts = product_way(x) == 'workspace' and x.dtype in KINDS and len(rows) > 0
+    lib = int8_library() if by_parts and not x.is_meta else None # a plan runs nothing
     if bias is not None: bias = bias.float().expand(nf4.shape[1] if back else nf4.shape[0]).contiguous()
-    if lib is None or not len(rows): y = int8_product_reference(nf4, rows, bias, back)
-    else: y = _product_by_parts(lib, nf4, rows, bias, back)
+    if lib or by_parts and x.is_meta: y = _product_by_parts(lib, nf4, rows, bias, back)
+    else: y = int8_product_reference(nf4, rows, bias, back)
     return y.view(*x.shape[:-1], y.shape[-1])
 
 register_backend('cpu', int8_product=int8_product)

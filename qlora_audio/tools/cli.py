@@ -142,6 +142,7 @@ _PLAN = dict(
     dtype=dict(
         choices=('float32', 'bfloat16', 'float16'), default='bfloat16',
         help='of what is not in 4 bits, and of activations'),
+    compute_dtype=_BASE['compute_dtype'],
     disk=dict(type=float, default=1., help='GB a second that are read'),
     limits=dict(action='store_true', help='also the largest batch and the longest recording for cards of 8 to 80 GB'))
 _AUDIT = dict(

@@ -571,7 +571,8 @@ def run_plan(args):
         'card', 'r', 'batch_size', 'seconds', 'window', 'pad_seconds', 'text', 'bits', 'optimizer', 'device_budget',
         'device')
     made = plan(
-        args.model, double_quant=not args.no_double_quant, checkpointing=not args.no_checkpointing,
+        args.model, checkpointing=not args.no_checkpointing,
+        nf4=NF4Config(double_quant=not args.no_double_quant, compute_dtype=args.compute_dtype),
         dtype=getattr(torch, args.dtype), disk=args.disk * 1e9, **{k: getattr(args, k) for k in names})
     print(made)
     if args.limits:

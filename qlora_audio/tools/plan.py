@@ -355,6 +355,9 @@ def check_request(options:dict):
         bits=(4, 16), device=('cuda', 'cpu'), optimizer=OPTIMIZERS, window=('full', 'own')).items():
         if options[name] in known: continue
         raise UserError(f"{name}: {options[name]!r} cannot be planned; use {' or '.join(map(repr, known))}")
+    in_int8 = options['nf4'] is not None and options['nf4'].compute_dtype == torch.int8
+    if in_int8 and options['device'] != 'cpu':
+        raise UserError("compute_dtype: products in torch.int8 are made on a CPU alone; plan with device='cpu'")
 
 def check_positions(config:PreTrainedConfig, tokens:int, text:int):
     "`UserError` if the decoder has too few positions"
