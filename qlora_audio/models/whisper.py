@@ -372,15 +372,25 @@ def token_starts(
     return starts
 
 # %% ../../nbs/4_models/22_whisper.ipynb #ce4f2e03
+def _whole_characters(tok, ids:list) -> list: # of (first, one past the last) in `ids`
+    "As few tokens as can be written: bytes of a character that is not whole are decoded as \\ufffd"
+    groups, first = [], 0
+    for last in range(1, len(ids) + 1):
+        if last == len(ids) or not tok.decode(ids[first:last]).endswith('\ufffd'):
+            groups.append((first, last))
+            first = last
+    return groups
+
 def _word_groups(
     speech,
     ids:list, # of the words
     language:str|None=None, # as the settings say if None
 ) -> list: # of (first, one past the last) in `ids`
     "The tokens of each word"
-    pieces = speech.processor.tokenizer.convert_ids_to_tokens(ids)
-    spaces = bool(_leading_space(speech, language))
-    first = [i for i, p in enumerate(pieces) if i == 0 or not spaces or p.startswith('Ġ')]
+    tok = speech.processor.tokenizer
+    if not _leading_space(speech, language):
+        return _whole_characters(tok, ids)
+    first = [i for i, p in enumerate(tok.convert_ids_to_tokens(ids)) if i == 0 or p.startswith('Ġ')]
     return list(zip(first, [*first[1:], len(ids)]))
 
 def timed_words(
@@ -467,16 +477,18 @@ def _segments(
 ) -> list[dict]: # start, end, text, words
     "Segments of one recording"
     between = _leading_space(speech, language)
+    tok = speech.processor.tokenizer
     segments = []
     first = 0
     for start, end, count in spans:
         last = first + count
         words = timed_words(speech, word_ids[first:last], starts[first:last + 1], language)
+        whole = tok.decode(word_ids[first:last]).strip()
         first = last
         if words:
             start = words[0]['start'] if start is None else start
             end = words[-1]['end'] if end is None else end
-            text = between.join(w['word'] for w in words)
+            text = between.join(w['word'] for w in words) if between else whole # spaces around other scripts
             segments.append(dict(start=start, end=min(seconds, end), text=text, words=words))
     return segments
 
