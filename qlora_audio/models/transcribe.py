@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..sound.audio import float_samples, Mono, open_sound, read_blocks, resample
 from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
+from .families import sample_problem
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
 def frame_levels(
@@ -128,8 +129,8 @@ class Sound:
         else:
             wave = self.wave[self.at:self.at + n]
             self.at += n
-        if np.isfinite(wave).all(): return wave
-        raise Fault(self.name, 'the recording holds NaN or infinite samples', advice='export it again')
+        if problem := sample_problem(wave): raise Fault(self.name, problem[0], advice=problem[1])
+        return wave
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #fd6959bb
 def _cut_point(
