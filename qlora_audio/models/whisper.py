@@ -215,12 +215,11 @@ NO_SPACES = ('zh', 'ja', 'th', 'lo', 'my', 'yue') # languages whose texts Whispe
 
 def _leading_space(
     speech,
-    language:str|None=None, # a code; as the settings say if None, or English
+    language:str|None=None, # as the settings say if None, or English
 ) -> str:
-    language = language or language_told(speech.model, speech.settings)
-    if known_languages(speech.model) and language in NO_SPACES:
-        return ''
-    return ' '
+    told = replace(speech.settings, language=language or speech.settings.language)
+    spaceless = language_told(speech.model, told) in NO_SPACES and told.task == 'transcribe' # a translation is English
+    return '' if spaceless else ' '
 
 def _word_ids(speech, text:str) -> list[int]:
     "Ids of the words and the end"

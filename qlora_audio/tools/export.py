@@ -89,7 +89,7 @@ def _warn_lost(speech:SpeechModel, to:str):
     if to == 'peft' and settings.labels is not None:
         lost.append(f'labels: from_pretrained(…, num_labels={len(settings.labels)}) makes the head for them')
     if to == 'peft' and settings.letters is not None:
-        lost.append(f'letters {settings.letters!r}: qlora_audio.models.families.add_letters(model, tokenizer, …) first')
+        lost.append(f'letters {settings.letters!r}: models.families.add_letters(model, tokenizer, …) first')
     if settings.window == 'own':
         lost.append("window 'own': it pads to 30 seconds; compare the transcripts (rows=, --data)")
     if lost:
