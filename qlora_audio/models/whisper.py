@@ -179,6 +179,15 @@ def _check_prompt(speech):
 
 _MULTILINGUAL = 51_865 # rows of a Whisper of many languages, or more
 
+def _forced_language(model) -> str|None: # its token
+    "The language that a fine-tuned checkpoint forces by ids, as was usual before one could name it"
+    said = model.generation_config
+    forced = getattr(said, 'forced_decoder_ids', None)
+    if forced is None and said._from_model_config: # there is no file of its own
+        forced = getattr(model.config, 'forced_decoder_ids', None)
+    tokens = {i: token for token, i in said.lang_to_id.items()}
+    return next((tokens[i] for _, i in forced or [] if i in tokens), None)
+
 def _complete_generation_config(speech):
     "What it does not say of languages, tasks and times, from the tokenizer"
     said = speech.model.generation_config
@@ -194,6 +203,8 @@ def _complete_generation_config(speech):
     for name, value in told.items():
         if getattr(said, name, None) is None:
             setattr(said, name, value)
+    if many and getattr(said, 'language', None) is None and (forced := _forced_language(speech.model)):
+        said.language = forced
 
 def _check_settings(speech):
     "A prompt that is short enough; a language and a task that this Whisper has tokens for"
