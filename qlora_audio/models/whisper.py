@@ -215,6 +215,10 @@ def _check_settings(speech):
     if known:
         if settings.language:
             language_code(settings.language, known)
+        own = getattr(speech.model.generation_config, 'task', None) or settings.task
+        if own != settings.task:
+            warnings.warn(f'task: {settings.task!r}, but the generation config of this model says {own!r}; give that '
+                          'if it was trained for it', stacklevel=5)
         return
     if (settings.language or 'en').lower() not in ('en', 'english'):
         raise UserError(f'language: {settings.language!r}, but this Whisper knows English only; use one without .en')
