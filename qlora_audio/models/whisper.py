@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NO_SPACES', 'WhisperForConditionalGeneration', 'known_languages', 'language_told', 'decoder_prefix', 'languages_of',
            'window_samples', 'LoopCriteria', 'align_rows', 'token_starts', 'timed_words', 'split_at_times',
-           'write_with_times', 'WhisperFamily']
+           'readable_parts', 'write_with_times', 'WhisperFamily']
 
 # %% ../../nbs/4_models/22_whisper.ipynb #a08eb181
 import contextlib, math, warnings
@@ -467,6 +467,43 @@ def split_at_times(
             start = .02 * (i - first_time)
     return segments + [(start, None, count)] if count else segments
 
+# %% ../../nbs/4_models/22_whisper.ipynb #h2read01
+_ENDS = tuple('.?!…。？！｡।؟') # of a sentence
+_PAUSES = tuple(',;:、，；：،—–') # in it
+_LONGEST = 8. # seconds that a subtitle is on the screen
+
+def _halves(words:list) -> list: # of lists of words
+    "Parts of at most `_LONGEST` seconds, cut near the middle, where a comma stands if there is one"
+    start, end = words[0]['start'], words[-1]['end']
+    if end - start <= _LONGEST or len(words) < 2:
+        return [words]
+    def badness(i): # seconds from the middle; a comma is worth a quarter of the whole
+        return abs(words[i]['start'] - (start + end) / 2) - (end - start) / 4 * words[i - 1]['word'].endswith(_PAUSES)
+    at = min(range(1, len(words)), key=badness)
+    return _halves(words[:at]) + _halves(words[at:])
+
+def readable_parts(
+    words:list, # of dict(start, end, word)
+) -> list: # of lists of them
+    "Sentences, and parts of long ones"
+    ends = [i + 1 for i, w in enumerate(words) if w['word'].rstrip('"\'”’»)').endswith(_ENDS)]
+    cuts = sorted({0, *ends, len(words)})
+    return [part for a, b in zip(cuts, cuts[1:]) for part in _halves(words[a:b])]
+
+def _texts_of_parts(
+    text:str,
+    parts:list, # of words, that are all there is in it
+) -> list[str]:
+    "The text of each part, with the spaces that stand in it"
+    texts = []
+    at = 0
+    for words in parts:
+        begin = text.find(words[0]['word'], at)
+        for w in words:
+            at = text.find(w['word'], at) + len(w['word'])
+        texts.append(text[begin:at])
+    return texts
+
 # %% ../../nbs/4_models/22_whisper.ipynb #4cbf0746
 def _check_all_heard(features, heard):
     "`UserError` where some frames were left out"
@@ -526,11 +563,12 @@ def _segments(
         words = timed_words(speech, word_ids[first:last], starts[first:last + 1], language)
         whole = tok.decode(word_ids[first:last]).strip()
         first = last
-        if words:
-            start = words[0]['start'] if start is None else start
-            end = words[-1]['end'] if end is None else end
-            text = between.join(w['word'] for w in words) if between else whole # spaces around other scripts
-            segments.append(dict(start=start, end=min(seconds, end), text=text, words=words))
+        text = between.join(w['word'] for w in words) if between else whole # spaces around other scripts
+        parts = readable_parts(words) if start is end is None else [words] * bool(words)
+        for words, text in zip(parts, _texts_of_parts(text, parts)):
+            begin = words[0]['start'] if start is None else start
+            until = words[-1]['end'] if end is None else end
+            segments.append(dict(start=begin, end=min(seconds, until), text=text, words=words))
     return segments
 
 # %% ../../nbs/4_models/22_whisper.ipynb #0c3b57f3
