@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..sound.audio import float_samples, Mono, open_sound, read_blocks, resample
 from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
+from .audio_text import limit_told
 from .families import sample_problem
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
@@ -376,7 +377,7 @@ def _write_timed(model, waves, **kwargs) -> list: # segments of each recording
     was_training = model.model.training
     model.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), limit_told():
             return model.family.write_timed(model, waves, **kwargs)
     finally:
         model.model.train(was_training)
