@@ -570,6 +570,16 @@ def _other_codes(model, metadata):
     trained_on, found = metadata.get('base_quantized'), quantized_fingerprint(model)
     return bool(trained_on and found and trained_on != found)
 
+def _doubt_of_codes(model, metadata):
+    "Was the adapter trained beside these 4-bit codes? What to expect if not; '' if it was, or nobody has noted it"
+    if _other_codes(model, metadata):
+        return ('this base is quantized in another way than the one the adapter was trained on; '
+                'expect a little more error')
+    if metadata.get('base_quantized') == '' and quantized_fingerprint(model):
+        return ('this base is in 4 bits, and the one that the adapter was trained on was not; expect more error, '
+                'or load the base in 16 bits (--bits 16)')
+    return ''
+
 def _base_doubts(model, metadata, config):
     "Is this the base that the adapter was trained on? What is certainly wrong, and what may be; '' if nothing is"
     wanted = metadata.get('base_fingerprint')
@@ -580,8 +590,7 @@ def _base_doubts(model, metadata, config):
         wanted = shown(wanted)
         return (f'this adapter belongs to another base ({name + ", " if name else ""}fingerprint {wanted}, '
                 f'this model has {found}); load the base it was trained on'), ''
-    return '', ('this base is quantized in another way than the one the adapter was trained on; '
-                'expect a little more error') if _other_codes(model, metadata) else ''
+    return '', _doubt_of_codes(model, metadata)
 
 # %% ../../nbs/2_adapters/08_saving.ipynb #efd1e74d
 def _weights_of_model(base):

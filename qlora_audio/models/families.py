@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['TOLD', 'ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'language_code', 'is_classifier',
-           'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel', 'to_wave',
-           'FamilyCollator', 'transcribe_batches', 'check_row', 'check_rows', 'greedy', 'tokenizer_of', 'on_model',
-           'end_tokens', 'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily', 'conversation', 'answer_span',
-           'chat_turns', 'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily',
-           'ctc_head', 'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of', 'class_rates', 'with_new_head',
-           'ClassificationFamily', 'OwnFamily']
+           'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel',
+           'sample_problem', 'to_wave', 'FamilyCollator', 'transcribe_batches', 'check_row', 'check_rows', 'greedy',
+           'tokenizer_of', 'on_model', 'end_tokens', 'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily',
+           'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily',
+           'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of',
+           'class_rates', 'with_new_head', 'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/21_families.ipynb #19550eea
 import base64, contextlib, copy, difflib, io, logging, warnings, zlib
@@ -25,7 +25,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 from ..errors import UserError
 from ..adapters.modalities import register_family as register_modalities
-from ..sound.audio import float_samples, load_audio, quiet_bands, resample
+from ..sound.audio import float_samples, load_audio, Mono, quiet_bands, resample
 from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, is_encoded
 from qlora_audio.models.audio_text import (
@@ -37,7 +37,7 @@ from qlora_audio.models.audio_text import (
 @dataclass
 class SpeechSettings:
     "What a released model is told besides the sound; which of it is used depends on the family"
-    language:str|None = None # code or name, such as 'cs' or 'czech'; None: guessed, and learned as English
+    language:str|None = None # such as 'cs' or 'czech'; None: the model's own, or guessed, and learned as English
     task:str = 'transcribe' # or 'translate', into English
     prompt:str|None = None # what was said before, or words to expect
     question:str|None = None # for chat models; a request for a transcript if None
@@ -298,22 +298,44 @@ class SpeechModel:
         check_rows(self, rows, where)
 
 # %% ../../nbs/4_models/21_families.ipynb #2e18e513
+_LOUDEST = 100. # times full scale: what is louder was counted in another one, such as the integers of a file
+
+def sample_problem(
+    wave:np.ndarray, # floats
+) -> tuple: # what is wrong, and what to do; empty if nothing is
+    "Why nothing could be heard in these numbers"
+    if not np.isfinite(wave).all():
+        return 'the recording holds NaN or infinite samples', 'export it again'
+    loudest = np.abs(wave).max(initial=0)
+    if loudest > _LOUDEST:
+        return f'samples up to {loudest:,.0f}, where 1 is full scale', 'divide them by theirs, 32,768 of 16 bits'
+    return ()
+
+def _one_channel(samples:np.ndarray) -> np.ndarray: # (n_samples,)
+    "The mean of channels, which are the shorter axis; of two in opposite phase, half of the difference"
+    if samples.ndim != 2:
+        return samples
+    return Mono('audio')(samples.T if samples.shape[0] < samples.shape[1] else samples)
+
+def _as_samples(audio, rate:int) -> tuple: # a waveform, with channels perhaps, and its rate
+    if is_encoded(audio) and (hasattr(audio, 'get_all_samples') or 'path' in audio): # as in a row of `datasets`
+        audio = decode_audio(audio, rate)['audio']
+    return array_and_rate(audio) if isinstance(audio, dict) else (audio, rate)
+
 def to_wave(
     audio, # a path, a waveform (n_samples,) or (channels, n_samples) at rate, {'array', 'sampling_rate'}, a row's audio
     rate:int, # Hz
 ) -> Tensor: # (n_samples,) float32 at rate
     "Any form of a recording as one channel"
     if isinstance(audio, (str, bytes)) or hasattr(audio, '__fspath__'):
-        return load_audio(audio, rate)
-    if is_encoded(audio) and (hasattr(audio, 'get_all_samples') or 'path' in audio): # as in a row of `datasets`
-        audio = decode_audio(audio, rate)['audio']
-    samples, own_rate = array_and_rate(audio) if isinstance(audio, dict) else (audio, rate)
-    wave = torch.from_numpy(float_samples(samples))
-    if wave.ndim == 2: # channels are the shorter axis
-        wave = wave.mean(0 if wave.shape[0] < wave.shape[1] else 1)
+        audio = load_audio(audio, rate)
+    samples, own_rate = _as_samples(audio, rate)
+    wave = _one_channel(float_samples(samples))
     if wave.ndim != 1 or not len(wave):
         raise UserError(f'audio: shape {tuple(wave.shape)}; give one channel (n_samples,) or (channels, n_samples)')
-    return wave if own_rate == rate else resample(wave, own_rate, rate)
+    if problem := sample_problem(wave):
+        raise UserError(f'audio: {"; ".join(problem)}')
+    return resample(torch.from_numpy(wave), own_rate, rate)
 
 # %% ../../nbs/4_models/21_families.ipynb #f727068c
 def _check_length(speech:SpeechModel, seconds:float):
@@ -331,6 +353,18 @@ def _check_sound(
     _check_length(speech, max(wave.shape) / rate - .01) # a table may have rounded its length
     if not np.isfinite(wave).all():
         raise UserError('audio: the recording holds NaN or infinite samples; export it again')
+
+def _within(speech:SpeechModel, wave:Tensor) -> Tensor:
+    "Without the hundredth of a second that `_check_sound` allows"
+    longest = speech.longest_seconds * speech.sampling_rate
+    return wave[:int(longest)] if longest < len(wave) < longest + .01 * speech.sampling_rate else wave
+
+def _warn_of_length(speech:SpeechModel, waves:list):
+    "Some processors cut off what is longer than their window"
+    seconds = max(map(len, waves), default=0) / speech.sampling_rate
+    if seconds > speech.longest_seconds:
+        warnings.warn(f'sounds: one is {seconds:.1f} s, and this model hears {speech.longest_seconds:.0f} s at once: '
+                      'its end may be lost; use transcribe_long', stacklevel=4)
 
 def _check_augment(speech:SpeechModel, augment):
     "Where a family's frames are not changed: an error for changes that were asked for, a warning for SpecAugment"
@@ -369,14 +403,11 @@ class FamilyCollator:
     def wave(self, audio) -> Tensor: # (n_samples,)
         "The sound, changed; as it is where the change would make it longer than the model hears at once"
         rate = self.speech.sampling_rate
-        longest = self.speech.longest_seconds * rate
-        wave = self.speech.wave(audio)
-        if len(wave) < longest + .01 * rate: # as `_check_sound` allows
-            wave = wave[:int(min(len(wave), longest))]
+        wave = _within(self.speech, self.speech.wave(audio))
         if self.augment is None:
             return wave
         changed = self.augment(wave, rate, **self.key(wave))
-        return changed if len(changed) <= longest else wave
+        return changed if len(changed) <= self.speech.longest_seconds * rate else wave
 
     def frame_change(self, wave:Tensor): # a function: features (n_mels, T), feature extractor → features
         "The change to a recording's frames, with draws that are settled now"
@@ -423,7 +454,8 @@ def transcribe_batches(
 ):
     "Recordings of similar length are heard together; the texts come in the order of the recordings"
     one = not is_several(sounds)
-    waves = [speech.wave(s) for s in ([sounds] if one else sounds)]
+    waves = [_within(speech, speech.wave(s)) for s in ([sounds] if one else sounds)]
+    _warn_of_length(speech, waves)
     order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
     texts = [''] * len(waves)
     was_training = speech.model.training
@@ -575,7 +607,7 @@ class Seq2SeqFamily(Family):
         if prefix:
             read = torch.tensor(prefix, device=speech.model.device)
             inputs['decoder_input_ids'] = read.expand(len(waves), -1)
-        ids = new_tokens(speech, limit, len(prefix), **inputs)
+        ids = new_tokens(speech, limit, max(1, len(prefix)), **inputs) # a start token where there is no prefix
         return tokenizer_of(speech.processor).batch_decode(ids, skip_special_tokens=True)
 
     def check_row(self, speech, row):
@@ -601,6 +633,9 @@ class CanaryFamily(Seq2SeqFamily):
     def check_settings(self, speech):
         super().check_settings(speech)
         self._language(speech)
+        if speech.settings.language is None:
+            warnings.warn('language: none is named, and this model guesses none, so all is taken for English; '
+                          'name it, such as language="cs"', stacklevel=4)
 
     def prefix(self, speech):
         source = self._language(speech)
@@ -820,6 +855,13 @@ def _as_base64(wave:Tensor, rate:int) -> str:
 
 class VoxtralFamily(ChatFamily):
     "Mistral's Voxtral: a transcription request, or a chat where there is a question"
+    def check_settings(self, speech):
+        super().check_settings(speech)
+        settings = speech.settings
+        unused = [n for n in ('prompt', 'system') if getattr(settings, n) is not None]
+        if unused and not settings.question and settings.task == 'transcribe':
+            warnings.warn(f'{unused[0]}: a transcription request has no place for it, and it is not used there; '
+                          'give a question too', stacklevel=4)
     def request(self, speech, wave, row) -> dict: # input_ids (1, L), input_features
         "One recording as the processor asks about it"
         settings = speech.settings

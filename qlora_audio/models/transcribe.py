@@ -18,6 +18,8 @@ from ..errors import UserError
 from ..sound.audio import float_samples, Mono, open_sound, read_blocks, resample
 from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
+from .audio_text import limit_told
+from .families import sample_problem
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
 def frame_levels(
@@ -128,8 +130,8 @@ class Sound:
         else:
             wave = self.wave[self.at:self.at + n]
             self.at += n
-        if np.isfinite(wave).all(): return wave
-        raise Fault(self.name, 'the recording holds NaN or infinite samples', advice='export it again')
+        if problem := sample_problem(wave): raise Fault(self.name, problem[0], advice=problem[1])
+        return wave
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #fd6959bb
 def _cut_point(
@@ -332,6 +334,20 @@ def _timed_seam(
     middle = begin + shared / 2
     return sum(w.middle < middle for w in left), sum(w.middle < middle for w in right)
 
+def _between(
+    text:str, # of a segment
+    words:list, # all of it
+    kept:list, # some that follow one another
+) -> str:
+    "The text from the first to the last that is kept, with the spaces that it has; some languages have none"
+    at, places = 0, {} # of a word → where it begins and ends
+    for w in words:
+        begin = text.find(w['word'], at)
+        if begin < 0: return ' '.join(w['word'] for w in kept)
+        at = begin + len(w['word'])
+        places[id(w)] = begin, at
+    return text[places[id(kept[0])][0]:places[id(kept[-1])][1]]
+
 def _shifted(segments:list, seconds:float, first:int=0, last:int|None=None) -> list: # of TimedSegment
     "Segments of a piece that begins at `seconds`; of all its words those from number `first` up to `last`"
     out, n = [], 0
@@ -340,8 +356,7 @@ def _shifted(segments:list, seconds:float, first:int=0, last:int|None=None) -> l
         kept = words[max(0, first - n):None if last is None else max(0, last - n)]
         n += len(words)
         if not kept: continue
-        between = '' if s['text'] == ''.join(w['word'] for w in words) else ' ' # some languages have no spaces
-        text = s['text'] if len(kept) == len(words) else between.join(w['word'] for w in kept)
+        text = s['text'] if len(kept) == len(words) else _between(s['text'], words, kept)
         start = s['start'] + seconds if kept[0] is words[0] else kept[0]['start']
         end = s['end'] + seconds if kept[-1] is words[-1] else kept[-1]['end']
         out.append(TimedSegment(round(start, 2), round(end, 2), text, kept))
@@ -362,7 +377,7 @@ def _write_timed(model, waves, **kwargs) -> list: # segments of each recording
     was_training = model.model.training
     model.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), limit_told():
             return model.family.write_timed(model, waves, **kwargs)
     finally:
         model.model.train(was_training)

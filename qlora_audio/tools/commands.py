@@ -306,13 +306,13 @@ def _print_rates(rates, count, speed):
     if rates['empty_references']:
         print(f"{rates['empty_references']} recordings have no words and were left out")
 
-def _write_transcripts(out, rows, heard):
+def _write_transcripts(out, rows, wanted, heard):
     "A line of JSON for each recording"
     lines = []
-    for row, hypothesis in zip(rows, heard):
-        words = len(row['text'].split()) if basic_normalizer(row['text']) else 0 # as in `error_rates`
+    for row, reference, hypothesis in zip(rows, wanted, heard):
+        words = len(reference.split()) if basic_normalizer(reference) else 0 # as in `error_rates`
         lines.append(dict(
-            reference=row['text'], hypothesis=hypothesis, errors=word_errors(row['text'], hypothesis),
+            reference=reference, hypothesis=hypothesis, errors=word_errors(reference, hypothesis),
             words=words, speaker=row.get('speaker'), duration=round(row['duration'], 3)))
     write_whole(out, ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
 
@@ -384,7 +384,7 @@ def run_evaluate(args):
         _print_rates(error_rates([row['text'] for row in rows], heard), len(rows), speed)
     say_skipped(**{args.split: data})
     if out is not None:
-        _write_transcripts(out, rows, heard)
+        _write_transcripts(out, rows, wanted, heard)
 
 # %% ../../nbs/7_tools/43_commands.ipynb #4dd0504d
 logger = logging.getLogger(__name__)

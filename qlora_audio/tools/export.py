@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 import transformers
@@ -31,10 +31,11 @@ from ..adapters.saving import (
     adapter_folder, CONFIG, copy_adapter, HUB_NAME, hub_problem, MORE, read_adapter, SETTINGS, TENSORS)
 from ..sound.metrics import basic_normalizer, error_rates
 from ..models.audio_text import AudioTextModel
-from ..models.families import SpeechModel, SpeechSettings
+from ..models.families import (
+    add_letters, ChatFamily, ClassificationFamily, family_of, SpeechModel, SpeechSettings)
 from ..models.quantize import NF4Config, as_stored, compute_dtype
 from ..models.released import check_all_in_weights, checkpoint_dtype, load_model, note_settings, read_config
-from ..models.whisper import known_languages, language_code
+from ..models.whisper import known_languages, language_code, language_told
 
 # %% ../../nbs/7_tools/41_export.ipynb #0d6d581d
 ENGINES = dict(
@@ -85,6 +86,10 @@ def _warn_lost(speech:SpeechModel, to:str):
     names = [n for n in where if n not in held | set(speech.family.not_told)]
     lost = [f'{n} {getattr(settings, n)!r}: give it to {where[n]}'
             for n in names if getattr(settings, n) != getattr(usual, n)]
+    if to == 'peft' and settings.labels is not None:
+        lost.append(f'labels: from_pretrained(…, num_labels={len(settings.labels)}) makes the head for them')
+    if to == 'peft' and settings.letters is not None:
+        lost.append(f'letters {settings.letters!r}: models.families.add_letters(model, tokenizer, …) first')
     if settings.window == 'own':
         lost.append("window 'own': it pads to 30 seconds; compare the transcripts (rows=, --data)")
     if lost:
@@ -130,8 +135,8 @@ def _write_bitsandbytes(merged:Path, folder:Path):
     kind = json.loads((merged/'config.json').read_text(encoding='utf-8'))['architectures'][0]
     model = getattr(transformers, kind).from_pretrained(merged, quantization_config=config)
     model.save_pretrained(folder)
-    for file in merged.iterdir():
-        if file.name.endswith('.json') and not (folder/file.name).exists() and 'safetensors' not in file.name:
+    for file in merged.iterdir(): # chat_template.jinja, tokenizer.json and the like
+        if 'safetensors' not in file.name and not (folder/file.name).exists():
             shutil.copy2(file, folder/file.name)
 
 def _write_ctranslate2(merged:Path, folder:Path, quantization:str):
@@ -159,6 +164,22 @@ def _pipeline_texts(model, processor, waves:list, rate:int, options:dict) -> lis
     sounds = [dict(raw=w.numpy(), sampling_rate=rate) for w in waves]
     return [pipe(s, **options)['text'].strip() for s in sounds]
 
+def _pipeline_classes(model, extractor, waves:list, rate:int) -> list[str]:
+    "By transformers' pipeline for classes"
+    pipe = transformers.pipeline('audio-classification', model=model, feature_extractor=extractor)
+    sounds = [dict(raw=w.numpy(), sampling_rate=rate) for w in waves]
+    return [pipe(s, top_k=1)[0]['label'] for s in sounds]
+
+def _engine_writes(model, processor, family, waves, rows, rate, settings, **options) -> list[str]: # of generate
+    "By the pipeline for what a model gives; a chat model is asked as it is here, through its processor's template"
+    if isinstance(family, ClassificationFamily):
+        return _pipeline_classes(model, processor, waves, rate)
+    if isinstance(family, ChatFamily):
+        return SpeechModel(model.eval(), processor, family, settings).transcribe(waves, rows=rows)
+    greedy = dict(do_sample=False, num_beams=1) | options
+    told = dict(generate_kwargs=greedy) if hasattr(model, 'generate') else {}
+    return _pipeline_texts(model, processor, waves, rate, told)
+
 def fast_on_cpu(model):
     "float32 in place of a dtype that the processor is slow with; codes of 4 bits stay"
     for t in [*model.parameters(), *model.buffers()]:
@@ -167,14 +188,12 @@ def fast_on_cpu(model):
     model.config.dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     return model
 
-def _transformers_texts(folder:Path, waves:list, rate:int) -> list[str]:
+def _transformers_texts(folder:Path, waves:list, rows:list, rate:int, settings) -> list[str]:
     "From a folder, its own defaults for language and task"
     config = transformers.AutoConfig.from_pretrained(folder)
+    family = family_of(config.model_type, config.architectures)
     model = fast_on_cpu(getattr(transformers, config.architectures[0]).from_pretrained(folder))
-    options = {}
-    if hasattr(model, 'generate'):
-        options['generate_kwargs'] = dict(do_sample=False, num_beams=1)
-    return _pipeline_texts(model, transformers.AutoProcessor.from_pretrained(folder), waves, rate, options)
+    return _engine_writes(model, family.processor(str(folder), settings), family, waves, rows, rate, settings)
 
 # %% ../../nbs/7_tools/41_export.ipynb #250974ec
 def faster_whisper_options(
@@ -201,18 +220,29 @@ def _faster_whisper_texts(folder:Path, waves:list, settings) -> list[str]:
         texts.append(' '.join(s.text.strip() for s in segments))
     return texts
 
-def _peft_texts(base, folder:Path, waves:list, rate:int, settings) -> list[str]:
+def _peft_base(base, settings) -> tuple: # model, processor, family
+    "What peft's adapter belongs on: the released model, with the classes or letters that it got"
+    config = transformers.AutoConfig.from_pretrained(base)
+    classes = config.architectures if settings.labels is None else ['ForAudioClassification']
+    family = family_of(config.model_type, classes)
+    processor = family.processor(str(base), settings)
+    if settings.labels is not None or isinstance(family, ChatFamily):
+        model = family.load(str(base), settings, dtype=torch.float32)
+    else:
+        model = getattr(transformers, config.architectures[0]).from_pretrained(base, dtype=torch.float32)
+    if settings.letters is not None:
+        add_letters(model, processor.tokenizer, settings.letters)
+    return model, processor, family
+
+def _peft_texts(base, folder:Path, waves:list, rows:list, rate:int, settings) -> list[str]:
     "By peft on the released model"
     import peft
-    config = transformers.AutoConfig.from_pretrained(base)
-    model = getattr(transformers, config.architectures[0]).from_pretrained(base, dtype=torch.float32)
+    model, processor, family = _peft_base(base, settings)
     model = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload().eval()
-    options = {}
-    if hasattr(model, 'generate'):
-        options['generate_kwargs'] = dict(do_sample=False, num_beams=1)
-        if getattr(model.generation_config, 'lang_to_id', None):
-            options['generate_kwargs'] |= dict(language=settings.language, task=settings.task)
-    return _pipeline_texts(model, transformers.AutoProcessor.from_pretrained(base), waves, rate, options)
+    told = {}
+    if getattr(getattr(model, 'generation_config', None), 'lang_to_id', None):
+        told = dict(language=settings.language, task=settings.task)
+    return _engine_writes(model, processor, family, waves, rows, rate, settings, **told)
 
 # %% ../../nbs/7_tools/41_export.ipynb #8d8fe8f8
 def engine_texts(
@@ -222,13 +252,15 @@ def engine_texts(
     rate:int, # Hz
     settings, # SpeechSettings
     base=None, # folder or Hub id of the released model, for peft
+    rows:list|None=None, # a dict for each, that may carry a question of its own
 ) -> list[str]: # a text for each
     "What an engine writes for recordings"
+    rows = rows or [{}] * len(waves)
     if to == 'ctranslate2':
         return _faster_whisper_texts(Path(folder), waves, settings)
     if to == 'peft':
-        return _peft_texts(base, Path(folder), waves, rate, settings)
-    return _transformers_texts(Path(folder), waves, rate)
+        return _peft_texts(base, Path(folder), waves, rows, rate, settings)
+    return _transformers_texts(Path(folder), waves, rows, rate, settings)
 
 # %% ../../nbs/7_tools/41_export.ipynb #116af0ec
 @dataclass
@@ -315,6 +347,18 @@ def _write(to, speech, adapter:Path|None, place:Path, quantization, dtype:torch.
         (place/'out'/'README.md').write_text(_merged_card(card, to), encoding='utf-8')
 
 # %% ../../nbs/7_tools/41_export.ipynb #af34b9c8
+def _heard_there(to:str, out, waves:list, speech:SpeechModel, base, rows:list) -> list[str]:
+    "What the engine writes; an error that says that the model is there all the same"
+    settings = speech.settings
+    if _languages(speech):
+        settings = replace(settings, language=language_told(speech.model, settings))
+    try:
+        return engine_texts(to, out, waves, speech.sampling_rate, settings, base, rows)
+    except Exception as e: # of other people's programs
+        why = ' '.join(f'{type(e).__name__}: {e}'.split())[:200]
+        raise UserError(f'{out}: it was written, but {to} fails on the recordings ({why}); look whether it reads such '
+                        'models, or export without recordings (no --data)') from e
+
 def export_model(
     base:str|Path, # folder or Hub id of the released model
     adapter:str|Path|None, # folder of the adapter, or its name on the Hub; the base alone if None
@@ -340,11 +384,11 @@ def export_model(
     _warn_lost(speech, to)
     dtype = checkpoint_dtype(read_config(base, settings.get('trust_remote_code', False)), speech.model)
     waves = [speech.wave(r['audio']) for r in rows or []]
-    before = speech.transcribe(waves) if waves else []
+    before = speech.transcribe(waves, rows=rows) if waves else []
     with new_place(Path(out)) as place:
         _write(to, speech, adapter, place, quantization, dtype)
-    after = engine_texts(to, out, waves, speech.sampling_rate, speech.settings, base) if waves else []
-    texts = [r.get('text') for r in rows or []]
+    after = _heard_there(to, out, waves, speech, base, rows) if waves else []
+    texts = [r.get('text') for r in rows or []] if speech.family.metrics != 'accuracy' else []
     return ExportReport(to, Path(out), before, after, texts if texts and all(texts) else [])
 
 # %% ../../nbs/7_tools/41_export.ipynb #card0002

@@ -177,6 +177,7 @@ def prepare_run(args):
         _check_streamed(args)
     train, test = read_data(args, 'train', 'test')
     train, dev = _hold_out_dev(args, train)
+    torch.manual_seed(args.seed) # new letters and heads start at random
     speech = load(args)
     if args.align_steps and not isinstance(speech.model, AudioTextModel):
         raise UserError(f'--align-steps: a {type(speech.model).__name__} has no fusion module; leave it out')

@@ -7,6 +7,7 @@ __all__ = ['TUNE_AUGMENT', 'batches_by_length', 'optimizer_step', 'RunningMean',
            'transcribe_rows', 'decoded_row', 'example_batches', 'evaluate']
 
 # %% ../../nbs/5_training/27_loop.ipynb #5d63bc39
+import inspect
 import math
 import random
 import sys
@@ -216,8 +217,9 @@ def _tokens_needed(transcribe, rows) -> int|None:
     processor = getattr(getattr(transcribe, '__self__', None), 'processor', None)
     tokenizer = getattr(processor, 'tokenizer', None)
     if tokenizer is None or not all(isinstance(r.get('text'), str) for r in rows): return None
+    if any(r.get('duration') is None and not isinstance(r.get('audio'), dict) for r in rows): return None # how long?
     longest = max(len(tokenizer(r['text']).input_ids) for r in rows) + 8
-    allowed = 20 * max(r.get('duration') or 0. for r in rows) + 24 # as `token_limit`
+    allowed = 20 * max(row_seconds(rows)) + 24 # as `token_limit`
     return longest if longest > allowed else None
 
 def transcribe_rows(
@@ -268,9 +270,11 @@ def evaluate(
     if not hasattr(model, 'transcribe'):
         raise UserError(f'model: a {type(model).__name__} has no transcribe; give what load_model gave')
     references, hypotheses = [], []
+    takes_rows = 'rows' in inspect.signature(model.transcribe).parameters # with questions of their own
     with limit_told():
         for rows in example_batches(examples, batch_size, _rate_of(model)):
             references += [text_of(r) for r in rows]
-            hypotheses += transcribe_rows(model.transcribe, rows, batch_size=batch_size)
+            own = dict(rows=rows) if takes_rows else {}
+            hypotheses += transcribe_rows(model.transcribe, rows, batch_size=batch_size, **own)
     return dict(wer=word_error_rate(references, hypotheses), references=references, hypotheses=hypotheses,
                 skipped=len(getattr(examples, 'skipped', [])))
