@@ -634,11 +634,15 @@ def measured_corpus(
     return with_left_out(ds, key[1], skipped, unused, on_error)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #fe97f704
+_real_folder = lru_cache(1_000)(os.path.realpath) # of an absolute path: a folder may be a link, too
+
 def recording_of(row:dict) -> str:
-    "What names the recording of a row: its file without the suffix, links followed; its id if it has no file"
+    "What names the recording of a row: its whole path without the suffix, links followed; its id if it has no file"
     files = row.get('files')
     if not files or not files[0]: return row.get('id') or ''
-    file = os.path.realpath(files[0]) if os.path.islink(files[0]) else files[0]
+    folder, name = os.path.split(os.path.abspath(files[0]))
+    file = os.path.join(_real_folder(folder), name)
+    if os.path.islink(file): file = os.path.realpath(file)
     return unicodedata.normalize('NFC', os.path.splitext(file)[0])
 
 def groups_of_split(
@@ -1054,6 +1058,7 @@ def _listed_corpus(
     speaker_disjoint:bool,
     whole:bool=False, # all of it is the split
     unused=(), # rows with id and reason
+    more:str='', # what else the rows depend on, for the cache
     **how, # of measured_corpus
 ) -> Dataset:
     "Recordings whose lines have been read"
@@ -1064,7 +1069,7 @@ def _listed_corpus(
     def made():
         yield from chosen.choose(rows())
         for row in unused: yield dict(row, unused=True)
-    return measured_corpus(made, kind, str(path), split, str(names.root), seed, speaker_disjoint, whole,
+    return measured_corpus(made, kind, str(path), split, str(names.root), seed, speaker_disjoint, whole, more,
                            files=chosen.stamps, **how)
 
 def load_manifest(
@@ -1224,8 +1229,10 @@ def load_kaldi(
     segments = tables['segments'].items()
     heard = {f[1] for n, (_, f) in segments if n in said and isinstance(f, list) and len(f) > 1} if segments else said
     silent = [dict(id=shown(n), reason='no text') for n in tables['wav.scp'] if n not in heard]
-    return _listed_corpus('kaldi', lines, folder/'text', split, Names(root or folder, _ROOT), seed, speaker_disjoint,
-                          whole, silent, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+    written = ' '.join(_file_stamp(str(folder/name)) for name in _KALDI_TABLES)
+    return _listed_corpus(
+        'kaldi', lines, folder/'text', split, Names(root or folder, _ROOT), seed, speaker_disjoint, whole, silent,
+        written, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
 
 register_corpus('kaldi', load_kaldi)
 
@@ -1438,8 +1445,9 @@ def load_audiofolder(
     def lines():
         is_csv = file.suffix == '.csv'
         return _fields_of(read_table(file, needed=('file_name',)) if is_csv else read_jsonl(file), file, fields)
+    chosen = f'{text_column} {sorted(parts)}'
     return _listed_corpus('audiofolder', lines, file, split, Names(file.parent), seed, speaker_disjoint, whole,
-                          rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+                          more=chosen, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
 
 register_corpus('audiofolder', load_audiofolder)
 
@@ -1607,13 +1615,29 @@ def _hub_load(path, config:str, revision:str, split:str, test_part:str, streamin
         raise UserError(f'hub:{shown(path)}: the dataset cannot be loaded ({why}); {advice}') from None
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #dd6d61cb
+def _speaker_of(r:dict, speaker:str) -> str: # '' where nobody is named
+    "Who speaks, by a column"
+    who = r.get(speaker)
+    return '' if who is None or who != who else str(who)
+
+def _hub_recording(
+    sound, # a value of the column of sound
+    i:int, # number of the row
+) -> str:
+    "What names the recording of a row: its path without the suffix, or the sound itself; the row if neither is known"
+    if not isinstance(sound, dict): return str(i)
+    if sound.get('path'): return os.path.splitext(sound['path'])[0]
+    data = sound.get('bytes')
+    if sound.get('array') is not None: data = np.asarray(sound['array'], np.float32).tobytes()
+    return hashlib.sha256(data).hexdigest() if data else str(i)
+
 def _hub_side(raw, split:str, audio:str, speaker:str, speaker_disjoint:bool, seed:int):
     "The rows of one side of a dataset that has no test part"
     if speaker_disjoint and not speaker:
         raise UserError('speaker_disjoint: the dataset has no column of speakers; give speaker_column')
     def chosen(r, i):
-        name = (r[audio] or {}).get('path') or str(i)
-        group = str(r[speaker]) if speaker_disjoint else os.path.splitext(name)[0]
+        group = _speaker_of(r, speaker) if speaker_disjoint else _hub_recording(r[audio], i)
+        if not group: raise UserError(f'speaker_disjoint: row {i} has no speaker; leave speaker_disjoint out')
         return _in_test(group, seed) == (split == 'test')
     side = raw.filter(chosen, with_indices=True)
     if isinstance(side, Dataset) and not len(side):
@@ -1671,7 +1695,7 @@ def load_hub(
     if divided: raw = _hub_side(raw, split, audio, who, speaker_disjoint, seed)
     def words(r):
         words = form_text(check_text(r[said], path, placeholders), text, path)
-        return dict(text=words, speaker=str(r.get(who, ''))) | _hub_more(r, raw.features, path)
+        return dict(text=words, speaker=_speaker_of(r, who)) | _hub_more(r, raw.features, path)
     if isinstance(raw, Dataset) and not streaming: return _hub_table(raw, audio, words, path, rate, on_error)
     if isinstance(raw, Dataset): raw = raw.to_iterable_dataset()
     def decode(r):
