@@ -99,6 +99,7 @@ def _four_bits(base, parts):
         state = quantize_absmax(absmax)
         new.absmax, new.nested_absmax, new.nested_offset = state.codes, state.scales, state.offset
     if base.bias is not None: new.bias = nn.Parameter(base.bias.detach(), requires_grad=False)
+    new.transposed = getattr(base, 'transposed', False)
     return new
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #2d41bd52
