@@ -1544,7 +1544,7 @@ def _hub_table(
 ) -> Dataset:
     "Words and durations of all rows, which `datasets` caches, beside the encoded sound"
     more = [k for k in MORE if k in raw.column_names]
-    def measure(r):
+    def measure(r, version): # of this code: `datasets` keeps what was made, and looks at names only
         seconds, reason = measure_audio(r[audio])
         row = with_fault(dict(duration=seconds, reason=reason), lambda: words(r))
         if on_error == 'skip' and not row['reason']:
@@ -1552,7 +1552,9 @@ def _hub_table(
             except ValueError: row['reason'] = 'undecodable'
         return dict(text='', speaker='', problem='') | dict.fromkeys(more, '') | row
     sound = raw.select_columns(audio).rename_column(audio, 'source')
-    table = concatenate_datasets([raw.map(measure, remove_columns=raw.column_names), sound], axis=1)
+    version = dict(version=_TABLE_VERSION)
+    measured = raw.map(measure, remove_columns=raw.column_names, fn_kwargs=version)
+    table = concatenate_datasets([measured, sound], axis=1)
     reasons = table.data.column('reason').to_pylist()
     skipped = [(str(i), r) for i, r in enumerate(reasons) if r]
     if skipped and on_error == 'raise':
@@ -1635,7 +1637,7 @@ def _hub_side(raw, split:str, audio:str, speaker:str, speaker_disjoint:bool, see
     "The rows of one side of a dataset that has no test part"
     if speaker_disjoint and not speaker:
         raise UserError('speaker_disjoint: the dataset has no column of speakers; give speaker_column')
-    def chosen(r, i):
+    def chosen(r, i, version=_TABLE_VERSION):
         group = _speaker_of(r, speaker) if speaker_disjoint else _hub_recording(r[audio], i)
         if not group: raise UserError(f'speaker_disjoint: row {i} has no speaker; leave speaker_disjoint out')
         return _in_test(group, seed) == (split == 'test')
