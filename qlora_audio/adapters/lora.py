@@ -52,7 +52,7 @@ def ordinary_layer(
     "An ordinary layer like `base` with another weight"
     out_features, in_features = weight.shape
     weight = weight.to(dtype)
-    if isinstance(base, Conv1D):
+    if isinstance(base, Conv1D) or getattr(base, 'transposed', False): # a Conv1D before it was quantized
         new = Conv1D(out_features, in_features)
         weight = weight.T.contiguous()
     else: new = nn.Linear(in_features, out_features, base.bias is not None, device='meta')

@@ -22,8 +22,8 @@ from .lora import (
     adapted_layers, base_weight, layer_shape, LoRALayer, LoRALinear, ordinary_layer, replace_module)
 from .modalities import unwrap
 from .saving import (
-    extras_in, in_4bit, load_adapter, original_weight, original_weights, put_extras, read_adapter)
-from .targets import add_lora, LoRAConfig
+    _whole_names, extras_in, in_4bit, load_adapter, original_weight, original_weights, put_extras, read_adapter)
+from .targets import _with_tied, add_lora, LoRAConfig
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #ab2483c6
 @dataclass
@@ -99,6 +99,7 @@ def _four_bits(base, parts):
         state = quantize_absmax(absmax)
         new.absmax, new.nested_absmax, new.nested_offset = state.codes, state.scales, state.offset
     if base.bias is not None: new.bias = nn.Parameter(base.bias.detach(), requires_grad=False)
+    new.transposed = getattr(base, 'transposed', False)
     return new
 
 # %% ../../nbs/2_adapters/09_merging.ipynb #2d41bd52
@@ -316,14 +317,14 @@ def _own_biases(model, config):
 def _new_set(model, source, strict):
     "Put a new or a saved adapter on the base; what is trained in full is a copy. If that fails, the base is as before"
     new = isinstance(source, LoRAConfig | None)
-    config = (source or LoRAConfig()) if new else read_adapter(source)[0]
-    modules = dict(model.named_modules())
-    own = {m: modules[m] for m in config.modules_to_save if m in modules}
+    config = _with_tied(model, source or LoRAConfig()) if new else read_adapter(source)[0]
+    modules, copies = dict(model.named_modules()), {} # of one weight there is one copy
+    own = {m: modules[m] for m in _whole_names(model, config.modules_to_save) if m in modules}
     biases = _own_biases(model, config)
     before = extras_in(model)
     try:
         for layer, _, copied in biases: layer.bias = copied
-        for n, m in own.items(): replace_module(model, n, deepcopy(m))
+        for n, m in own.items(): replace_module(model, n, deepcopy(m, copies))
         if new: add_lora(model, config)
         else: load_adapter(model, source, strict)
     except BaseException:

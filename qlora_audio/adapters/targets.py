@@ -226,17 +226,35 @@ def _check_modules_to_save(model, names):
                             f'quantize with NF4Config(skip_modules=[{name!r}])')
 
 # %% ../../nbs/2_adapters/07_targets.ipynb #5cf4a726
+def _weight_in(original, name):
+    "The weight of one layer of a model, or in a dictionary"
+    try: found = original[name] if isinstance(original, dict) else unwrap(original)[0].get_submodule(name)
+    except (KeyError, AttributeError):
+        raise UserError(f'original: {name} is not in it; give the model before it was quantized, '
+                        'or a weight for every layer that gets an adapter') from None
+    if isinstance(found, torch.Tensor): return found
+    found = getattr(found, 'base_layer', found)
+    if isinstance(found, NF4Linear) or getattr(found.weight, 'quant_state', None) is not None:
+        raise UserError(f'original: {name} is in 4 bits there, too; load it in 16 bits')
+    return base_weight(found)
+
+def _check_alike(name, layer, weight):
+    "`UserError` for the weight of another model"
+    weight = weight.float()
+    error = (base_weight(layer).to(weight.device) - weight).norm() / weight.norm()
+    if error > .5: raise UserError(f'original: {name} differs by {error:.0%} from the layer that it is to take the '
+                                   'place of; give the weights of this very model')
+
 def _weight_before(name, layer, how, original):
     "The weight of one layer before it was quantized"
     if original is None and isinstance(layer, NF4Linear):
         raise UserError(f'init_lora_weights: {how!r} over 4 bits needs the weights from before; '
                         'give original=, the 16-bit model or a dictionary')
-    if original is None: weight = layer.weight.detach()
-    elif isinstance(original, dict): weight = original[name]
-    else: weight = base_weight(original.get_submodule(name))
+    weight = layer.weight.detach() if original is None else _weight_in(original, name)
     needed = layer.out_features, layer.in_features
     if weight.shape != needed:
         raise UserError(f'original: {name} has a weight of shape {tuple(weight.shape)}; this model needs {needed}')
+    if original is not None: _check_alike(name, layer, weight)
     return weight
 
 def weights_before(

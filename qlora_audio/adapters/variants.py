@@ -220,6 +220,7 @@ def like_base(
     new.weight = nn.Parameter(weight.to(getattr(base, 'weight_dtype', base.weight.dtype)))
     if isinstance(base, NF4Linear):
         new = NF4Linear.from_linear(new, base.blocksize, base.double_quant, base.compute_dtype)
+        new.transposed = getattr(base, 'transposed', False)
     new.bias = base.bias
     return new.requires_grad_(False).train(base.training)
 

@@ -324,10 +324,12 @@ def _quantized(
     settings:dict, # blocksize, double_quant, compute_dtype
 ) -> NF4Linear:
     "The layer in 4 bits, with its error as `quantization_error`"
+    transposed = isinstance(layer, Conv1D)
     layer = _as_linear(layer)
     try: new = NF4Linear.from_linear(layer, **settings)
     except ValueError as e: raise UserError(f'{name}: {e}') from None
     new.quantization_error = _sampled_error(layer.weight, new.nf4)
+    new.transposed = transposed # as it is in a 16-bit checkpoint
     return new
 
 # %% ../../nbs/4_models/20_quantize.ipynb #f07793b7

@@ -9,6 +9,7 @@ __all__ = ['AuditReport', 'audit_data', 'check_splits', 'divide']
 import csv, hashlib, inspect, json, random
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from datasets import Audio, Dataset
@@ -84,16 +85,22 @@ def _rows(raw:Dataset): # yields dicts
     for batch in raw.iter(1_000):
         for values in zip(*batch.values()): yield dict(zip(batch, values))
 
-def _sound_hash(row:dict) -> bytes:
-    "Of a recording that is one whole file, or a file's bytes; nothing for others"
+def _file_hash(file:str) -> bytes:
+    digest = hashlib.sha256()
+    with open(file, 'rb') as f:
+        while block := f.read(2**20): digest.update(block)
+    return digest.digest()
+
+def _sound_of(
+    row:dict,
+    file_hash, # file → bytes
+): # anything that can be compared; None for a recording that is composed, or a waveform
+    "What is the same for two rows of the same sound: the bytes of a file, and which part of it is meant"
     encoded = row.get('source') or {} # of the Hub
     if encoded.get('bytes'): return hashlib.sha256(encoded['bytes']).digest()
     files = row.get('files') or []
-    if len(files) != 1 or row['ends'][0] is not None or row['starts'][0]: return b''
-    digest = hashlib.sha256()
-    with open(files[0], 'rb') as f:
-        while block := f.read(2**20): digest.update(block)
-    return digest.digest()
+    if len(files) != 1 or 'ends' not in row: return None
+    return file_hash(files[0]), row['starts'][0], row['ends'][0]
 
 def _as_written(spec:str, options:dict) -> tuple[str,dict,str]: # spec, options, the form that was asked for
     "A spec whose texts come as they are written, where its loader can do that"
@@ -136,6 +143,7 @@ def audit_data(
     if any(isinstance(kind, Audio) for kind in data.features.values()) and 'source' not in data.features:
         raise UserError("data: a dataset as it comes; give load_speech(data, on_error='keep')")
     raw, names, sounds, texts = data.with_format(None), set(), set(), []
+    file_hash = lru_cache(1_000)(_file_hash) # for rows that are parts of one recording
     report = AuditReport(len(raw), unused=list(getattr(data, 'unused', [])))
     for i, row in enumerate(_rows(raw)):
         name = str(row.get('id') or i)
@@ -143,7 +151,7 @@ def audit_data(
         if not reason and form == 'normalized' and not normalize_text(row['text']): reason = 'no text'
         asked = str(row.get('question') or row.get('messages') or '') # one recording may answer several questions
         if not reason and (name, asked) in names: reason = 'duplicate id'
-        sound = b'' if reason else _sound_hash(row)
+        sound = None if reason else _sound_of(row, file_hash)
         if (sound, asked) in sounds: reason = 'same sound as another recording'
         names.add((name, asked))
         if sound: sounds.add((sound, asked))

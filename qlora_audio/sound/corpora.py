@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['LOADERS', 'ENTRY_POINTS', 'MORE', 'logger', 'DIGITS', 'HUB_COLUMNS', 'parse_spec', 'register_corpus', 'find_loader',
            'decode_files', 'as_speech', 'column', 'hold_out', 'sound_seconds', 'left_out_summary', 'skip_summary',
-           'with_left_out', 'parse_range', 'load_fsdd', 'resolve_inside', 'list_files', 'Names', 'is_truncated',
-           'check_row', 'cache_folder', 'Stamps', 'forget_tables', 'with_fault', 'measured_corpus', 'recording_of',
-           'groups_of_split', 'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech', 'load_commonvoice',
-           'load_ljspeech', 'read_manifest', 'load_manifest', 'load_nemo', 'load_kaldi', 'load_lhotse', 'load_chat',
-           'load_audiofolder', 'is_encoded', 'decode_audio', 'keep_encoded', 'measure_audio', 'decode_sources',
-           'load_hub', 'load_speech']
+           'with_left_out', 'parse_range', 'load_fsdd', 'resolve_inside', 'list_files', 'name_of', 'Names',
+           'is_truncated', 'check_row', 'cache_folder', 'Stamps', 'forget_tables', 'with_fault', 'measured_corpus',
+           'recording_of', 'groups_of_split', 'rows_of_split', 'unused_files', 'load_folder', 'load_librispeech',
+           'load_commonvoice', 'load_ljspeech', 'read_manifest', 'load_manifest', 'load_nemo', 'load_kaldi',
+           'load_lhotse', 'load_chat', 'load_audiofolder', 'is_encoded', 'decode_audio', 'keep_encoded',
+           'measure_audio', 'decode_sources', 'load_hub', 'load_speech']
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #9fa283d3
 import base64, hashlib, inspect, io, itertools, json, logging, math, os, random, re, stat, sys, tempfile, unicodedata
@@ -311,6 +311,10 @@ def list_files(
 # %% ../../nbs/3_sound/13_corpora.ipynb #04414099
 def _in_nfc(name:str) -> str: return unicodedata.normalize('NFC', name)
 
+def name_of(value) -> str: # '' for None and NaN
+    "A speaker or a class, without space around it and in one form of its letters: one name is one string"
+    return '' if value is None or value != value else _in_nfc(str(value).strip())
+
 def _folder_names(place:str) -> tuple[dict,dict]: # name → whether it is a link; NFC → name, where the two differ
     "What lies in a folder; nothing if there is none"
     if not os.path.isdir(place): return {}, {}
@@ -454,7 +458,7 @@ def check_row(
     return 'wrong duration' if stated is not None and _differs(stated, seconds) else ''
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #688e3f08
-_TABLE_VERSION, _CACHE_FROM = 6, 500 # files; smaller corpora are not worth a cached table
+_TABLE_VERSION, _CACHE_FROM = 7, 500 # files; smaller corpora are not worth a cached table
 _TYPES = dict(
     id=pa.string(), text=pa.string(), speaker=pa.string(), files=pa.list_(pa.string()),
     gaps=pa.list_(pa.float64()), starts=pa.list_(pa.float64()), ends=pa.list_(pa.float64()), duration=pa.float64(),
@@ -564,7 +568,7 @@ _NOT_KEPT = ('where', 'problem', 'set', 'split') # of a row, in the table
 def _checked(row:dict, text:str, placeholders:bool, on_error:str, measured:_Measured) -> dict:
     "A row of the table: measured, and with a reason if something is wrong"
     row = _USUAL | row
-    row['gaps'], row['files'], row['speaker'] = [0.], row['files'] or [''], str(row['speaker'] or '')
+    row['gaps'], row['files'], row['speaker'] = [0.], row['files'] or [''], name_of(row['speaker'])
     where = row.get('where') or row['files'][0]
     def more():
         words = form_text(check_text(row['text'], where, placeholders), text, where)
@@ -634,11 +638,15 @@ def measured_corpus(
     return with_left_out(ds, key[1], skipped, unused, on_error)
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #fe97f704
+_real_folder = lru_cache(1_000)(os.path.realpath) # of an absolute path: a folder may be a link, too
+
 def recording_of(row:dict) -> str:
-    "What names the recording of a row: its file without the suffix, links followed; its id if it has no file"
+    "What names the recording of a row: its whole path without the suffix, links followed; its id if it has no file"
     files = row.get('files')
     if not files or not files[0]: return row.get('id') or ''
-    file = os.path.realpath(files[0]) if os.path.islink(files[0]) else files[0]
+    folder, name = os.path.split(os.path.abspath(files[0]))
+    file = os.path.join(_real_folder(folder), name)
+    if os.path.islink(file): file = os.path.realpath(file)
     return unicodedata.normalize('NFC', os.path.splitext(file)[0])
 
 def groups_of_split(
@@ -660,7 +668,7 @@ def rows_of_split(
     seed:int=0,
 ) -> list[dict]:
     "The rows of one split: a recording, in whatever parts and formats, or a speaker, is on one side only"
-    def group(row): return str(row.get('speaker') or '') if speaker_disjoint else recording_of(row)
+    def group(row): return name_of(row.get('speaker')) if speaker_disjoint else recording_of(row)
     kept = groups_of_split(dict.fromkeys(map(group, rows)), split, speaker_disjoint, seed)
     return [r for r in rows if group(r) in kept]
 
@@ -914,7 +922,7 @@ def _more(r:dict, where) -> dict: # those of MORE that are there
     turns = r.get('messages')
     if turns is not None and not isinstance(turns, list):
         raise Fault(where, 'messages is not a list', type(turns).__name__)
-    said = {k: _asked(r, k, where) for k in ('question', 'system')} | dict(label=_scalar(r, 'label', where) or None)
+    said = {k: _asked(r, k, where) for k in ('question', 'system')} | dict(label=name_of(_scalar(r, 'label', where)) or None)
     if turns: said['messages'] = json.dumps(_plain_turns(turns, where, _is_audio), ensure_ascii=False)
     return {k: v for k, v in said.items() if v is not None}
 
@@ -1003,7 +1011,7 @@ class _ManifestSplit:
         self.more = {} # those of MORE that some row has
 
     def group(self, row): # of the file, as `recording_of` names it: `Names` has followed its links
-        return row['speaker'] if self.speaker_disjoint else _stem(row['files'][0])
+        return name_of(row['speaker']) if self.speaker_disjoint else _stem(row['files'][0])
 
     def see(self, rows, on_error:str):
         "All rows once"
@@ -1054,6 +1062,7 @@ def _listed_corpus(
     speaker_disjoint:bool,
     whole:bool=False, # all of it is the split
     unused=(), # rows with id and reason
+    more:str='', # what else the rows depend on, for the cache
     **how, # of measured_corpus
 ) -> Dataset:
     "Recordings whose lines have been read"
@@ -1064,7 +1073,7 @@ def _listed_corpus(
     def made():
         yield from chosen.choose(rows())
         for row in unused: yield dict(row, unused=True)
-    return measured_corpus(made, kind, str(path), split, str(names.root), seed, speaker_disjoint, whole,
+    return measured_corpus(made, kind, str(path), split, str(names.root), seed, speaker_disjoint, whole, more,
                            files=chosen.stamps, **how)
 
 def load_manifest(
@@ -1224,8 +1233,10 @@ def load_kaldi(
     segments = tables['segments'].items()
     heard = {f[1] for n, (_, f) in segments if n in said and isinstance(f, list) and len(f) > 1} if segments else said
     silent = [dict(id=shown(n), reason='no text') for n in tables['wav.scp'] if n not in heard]
-    return _listed_corpus('kaldi', lines, folder/'text', split, Names(root or folder, _ROOT), seed, speaker_disjoint,
-                          whole, silent, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+    written = ' '.join(_file_stamp(str(folder/name)) for name in _KALDI_TABLES)
+    return _listed_corpus(
+        'kaldi', lines, folder/'text', split, Names(root or folder, _ROOT), seed, speaker_disjoint, whole, silent,
+        written, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
 
 register_corpus('kaldi', load_kaldi)
 
@@ -1438,8 +1449,9 @@ def load_audiofolder(
     def lines():
         is_csv = file.suffix == '.csv'
         return _fields_of(read_table(file, needed=('file_name',)) if is_csv else read_jsonl(file), file, fields)
+    chosen = f'{text_column} {sorted(parts)}'
     return _listed_corpus('audiofolder', lines, file, split, Names(file.parent), seed, speaker_disjoint, whole,
-                          rate=rate, on_error=on_error, text=text, placeholders=placeholders)
+                          more=chosen, rate=rate, on_error=on_error, text=text, placeholders=placeholders)
 
 register_corpus('audiofolder', load_audiofolder)
 
@@ -1536,7 +1548,7 @@ def _hub_table(
 ) -> Dataset:
     "Words and durations of all rows, which `datasets` caches, beside the encoded sound"
     more = [k for k in MORE if k in raw.column_names]
-    def measure(r):
+    def measure(r, version): # of this code: `datasets` keeps what was made, and looks at names only
         seconds, reason = measure_audio(r[audio])
         row = with_fault(dict(duration=seconds, reason=reason), lambda: words(r))
         if on_error == 'skip' and not row['reason']:
@@ -1544,7 +1556,9 @@ def _hub_table(
             except ValueError: row['reason'] = 'undecodable'
         return dict(text='', speaker='', problem='') | dict.fromkeys(more, '') | row
     sound = raw.select_columns(audio).rename_column(audio, 'source')
-    table = concatenate_datasets([raw.map(measure, remove_columns=raw.column_names), sound], axis=1)
+    version = dict(version=_TABLE_VERSION)
+    measured = raw.map(measure, remove_columns=raw.column_names, fn_kwargs=version)
+    table = concatenate_datasets([measured, sound], axis=1)
     reasons = table.data.column('reason').to_pylist()
     skipped = [(str(i), r) for i, r in enumerate(reasons) if r]
     if skipped and on_error == 'raise':
@@ -1607,13 +1621,24 @@ def _hub_load(path, config:str, revision:str, split:str, test_part:str, streamin
         raise UserError(f'hub:{shown(path)}: the dataset cannot be loaded ({why}); {advice}') from None
 
 # %% ../../nbs/3_sound/13_corpora.ipynb #dd6d61cb
+def _hub_recording(
+    sound, # a value of the column of sound
+    i:int, # number of the row
+) -> str:
+    "What names the recording of a row: its path without the suffix, or the sound itself; the row if neither is known"
+    if not isinstance(sound, dict): return str(i)
+    if sound.get('path'): return os.path.splitext(sound['path'])[0]
+    data = sound.get('bytes')
+    if sound.get('array') is not None: data = np.asarray(sound['array'], np.float32).tobytes()
+    return hashlib.sha256(data).hexdigest() if data else str(i)
+
 def _hub_side(raw, split:str, audio:str, speaker:str, speaker_disjoint:bool, seed:int):
     "The rows of one side of a dataset that has no test part"
     if speaker_disjoint and not speaker:
         raise UserError('speaker_disjoint: the dataset has no column of speakers; give speaker_column')
-    def chosen(r, i):
-        name = (r[audio] or {}).get('path') or str(i)
-        group = str(r[speaker]) if speaker_disjoint else os.path.splitext(name)[0]
+    def chosen(r, i, version=_TABLE_VERSION):
+        group = name_of(r.get(speaker)) if speaker_disjoint else _hub_recording(r[audio], i)
+        if not group: raise UserError(f'speaker_disjoint: row {i} has no speaker; leave speaker_disjoint out')
         return _in_test(group, seed) == (split == 'test')
     side = raw.filter(chosen, with_indices=True)
     if isinstance(side, Dataset) and not len(side):
@@ -1671,7 +1696,7 @@ def load_hub(
     if divided: raw = _hub_side(raw, split, audio, who, speaker_disjoint, seed)
     def words(r):
         words = form_text(check_text(r[said], path, placeholders), text, path)
-        return dict(text=words, speaker=str(r.get(who, ''))) | _hub_more(r, raw.features, path)
+        return dict(text=words, speaker=name_of(r.get(who))) | _hub_more(r, raw.features, path)
     if isinstance(raw, Dataset) and not streaming: return _hub_table(raw, audio, words, path, rate, on_error)
     if isinstance(raw, Dataset): raw = raw.to_iterable_dataset()
     def decode(r):

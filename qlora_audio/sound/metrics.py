@@ -35,7 +35,8 @@ def _spelled(word:str) -> str:
 
 def basic_normalizer(text:str) -> str:
     "Lower case, without words in brackets, punctuation, symbols, and spaces in scripts that use none; marks stay"
-    text = unicodedata.normalize('NFKC', text.replace('İ', 'i').lower()).lower() # ℃ has a capital after NFKC only
+    text = unicodedata.normalize('NFC', text).replace('İ', 'i').lower() # also of I and a dot
+    text = unicodedata.normalize('NFKC', text).lower() # ℃ has a capital only now
     text = re.sub(r'\([^)]+?\)', '', re.sub(r'[<\[][^>\]]*[>\]]', '', text))
     kinds = [(c, unicodedata.category(c)) for c in SELECTORS.sub('', text)]
     text = ''.join(' ' if kind[0] in 'SP' else c for c, kind in kinds if kind not in ('Cf', 'Me') or c in _JOINERS)

@@ -307,6 +307,18 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, 'a reference (*) to another value', mark)
         return super().compose_node(parent, index)
 
+def _as_written(kind:str):
+    "A number where Python writes it so; else the text: 12:30 is not 750, and 007 not 7"
+    made = getattr(yaml.SafeLoader, f'construct_yaml_{kind}')
+    def construct(loader, node):
+        value = made(loader, node)
+        return value if str(value) == node.value else node.value
+    return construct
+
+for _kind in ('int', 'float'):
+    _PlainLoader.add_constructor(f'tag:yaml.org,2002:{_kind}', _as_written(_kind))
+_PlainLoader.add_constructor('tag:yaml.org,2002:timestamp', yaml.SafeLoader.construct_yaml_str)
+
 def _simple(name, value):
     "A value as a flag could have it: a text, a number, or a list of them"
     values = value if isinstance(value, list) else [value]
@@ -365,7 +377,7 @@ def _parsed_setting(
         parsed = (action.type or str)(str(value))
     except ValueError:
         kind = action.type.__name__
-        example = f'{name}: {action.default}'
+        example = f'{name}: {1 if action.default is None else action.default}'
         wrong = f'{str(value)[:60]!r} is not a number of the kind it takes ({kind})'
         raise UserError(f'config: {name}: {wrong}; write {example}') from None
     if action.choices and parsed not in action.choices:

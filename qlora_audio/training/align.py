@@ -143,12 +143,19 @@ def _seconds(rows) -> list:
         raise UserError(f'rows: row {i + 1} has no duration; give its seconds, or a datasets.Dataset with sound')
     return row_seconds(rows)
 
+def _feature_lengths(samples, extractor) -> list:
+    "What the encoder reads of each row, by its samples; `UserError` that names one it cannot hear"
+    lengths = []
+    for i, n in enumerate(samples):
+        try: lengths.append(feature_length(torch.zeros(1).expand(n), extractor))
+        except UserError as e: raise UserError(f'row {i + 1}: {e}') from None
+    return lengths
+
 def _feasible_rows(model, texts, seconds, processor) -> list:
     "Indices of the rows whose text can be written along their audio tokens; `UserError` where these are few"
     extractor, rate = processor.feature_extractor, processor.sampling_rate
     samples = [max(1, round(s * rate)) for s in seconds]
-    lengths = [feature_length(torch.zeros(1).expand(n), extractor) for n in samples]
-    counts = model.num_audio_tokens(torch.tensor(lengths)).tolist()
+    counts = model.num_audio_tokens(torch.tensor(_feature_lengths(samples, extractor))).tolist()
     fits = [i for i, (ids, n) in enumerate(zip(texts, counts)) if min_ctc_length(ids) <= n]
     if len(fits) == len(texts): return fits
     known = set(fits)
