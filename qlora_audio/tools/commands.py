@@ -306,12 +306,18 @@ def _print_rates(rates, count, speed):
     if rates['empty_references']:
         print(f"{rates['empty_references']} recordings have no words and were left out")
 
+def _place(row) -> dict:
+    "The recording of a line, by its id or file, and the second at which its part begins, if it is one"
+    name = row.get('id') or next(iter(row.get('files') or ()), '')
+    start = next(iter(row.get('starts') or ()), None)
+    return dict(recording=str(name) or None) | (dict(start=start) if start else {})
+
 def _write_transcripts(out, rows, wanted, heard):
     "A line of JSON for each recording"
     lines = []
     for row, reference, hypothesis in zip(rows, wanted, heard):
         words = len(reference.split()) if basic_normalizer(reference) else 0 # as in `error_rates`
-        lines.append(dict(
+        lines.append(_place(row) | dict(
             reference=reference, hypothesis=hypothesis, errors=word_errors(reference, hypothesis),
             words=words, speaker=row.get('speaker'), duration=round(row['duration'], 3)))
     write_whole(out, ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
