@@ -1,15 +1,15 @@
 """Can a released Whisper be trained on half of its frames?
 
-    python studies/frames_released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA     # every arm and seed; goes on where it stopped
+    python studies/frames_released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA   # every arm and seed; goes on where it stopped
     python studies/frames_released.py MODELS CORPORA --only all pool --seeds 0 1
     python studies/frames_released.py --table                                        # the table from the runs so far
 
 Question. Windows as long as the recordings leave out five sixths of Whisper's 30 seconds. Without training, every rule
-that left out more made many more errors (`windows.py`). Does a model that is trained on half of the rest get by with it?
-Wanted: at most 1 % more errors than with all of them.
+that left out more made many more errors (`windows.py`). Does a model that is trained on half of the rest get by with
+it? Wanted: at most 1 % more errors than with all of them.
 
-Ground. whisper-tiny.en in NF4, float32 arithmetic, LoRA of rank 16 on every linear layer, no dropout; children who learn
-English (speechocean762_child); windows as long as the recordings and one second of silence.
+Ground. whisper-tiny.en in NF4, float32 arithmetic, LoRA of rank 16 on every linear layer, no dropout; children who
+learn English (speechocean762_child); windows as long as the recordings and one second of silence.
 
 Arms, all between the convolutions and the encoder's layers, in training and in the test: `all` frames; every second one
 (`uniform`); means of two neighbours (`pool`); half of them, merged where they are alike (`similarity`, the idea of
@@ -106,7 +106,7 @@ def table(rows):
     "Markdown: each arm"
     runs = [r for r in rows if r['kind'] == 'run']
     reference = [r for r in runs if r['arm'] == 'all']
-    head = 'frames | of a recording | GFLOP | WER | loops | capped WER | % more capped errors (95 %) | loss | lr | seeds'
+    head = 'frames | of a recording | GFLOP | WER | loops | capped WER | % more errors (95 %) | loss | lr | seeds'
     out = [f'{CORPUS}, {BASE} in NF4, {STEPS} steps of {BATCH}', '', f'| {head} |', '|---' * 10 + '|']
     for arm in RULES:
         mine = [r for r in runs if r['arm'] == arm]
