@@ -23,7 +23,7 @@ import yaml
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
-from transformers.models.whisper.tokenization_whisper import LANGUAGES
+from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 from ..errors import UserError
 from ..adapters.lora import adapted_layers
 from ..adapters.merging import merge_adapter
@@ -416,8 +416,8 @@ def _metadata(log:dict, name:str) -> dict:
     about['tags'] = ['qlora', 'lora', 'audio', 'qlora_audio']
     if base := _hub_id(log.get('base')):
         about['base_model'] = base
-    if log.get('language'):
-        about['language'] = log['language']
+    if language := (log.get('language') or '').strip().lower():
+        about['language'] = TO_LANGUAGE_CODE.get(language, language) # the Hub takes codes only
     if str(log['data']).startswith('hub:'):
         about['datasets'] = [_data_name(log['data'])]
     names = [n for n in METRICS if f'{n}_after' in log]
