@@ -922,7 +922,8 @@ def _more(r:dict, where) -> dict: # those of MORE that are there
     turns = r.get('messages')
     if turns is not None and not isinstance(turns, list):
         raise Fault(where, 'messages is not a list', type(turns).__name__)
-    said = {k: _asked(r, k, where) for k in ('question', 'system')} | dict(label=name_of(_scalar(r, 'label', where)) or None)
+    said = {k: _asked(r, k, where) for k in ('question', 'system')}
+    said['label'] = name_of(_scalar(r, 'label', where)) or None
     if turns: said['messages'] = json.dumps(_plain_turns(turns, where, _is_audio), ensure_ascii=False)
     return {k: v for k, v in said.items() if v is not None}
 
