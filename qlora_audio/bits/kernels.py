@@ -581,7 +581,7 @@ def _check_part(out, m, n, blocksize, first):
 
 # %% ../../nbs/8_speed/47_kernels.ipynb #drop0004
 def drop(
-    x:Tensor, # contiguous, on the CPU, in a dtype of `KINDS`
+    x:Tensor, # contiguous, on the CPU, float32, bfloat16 or float16
     out:Tensor, # like x: written to; may be x
     seed:int, # 64 bits
     levels:int, # of 2**15: what stays
