@@ -586,7 +586,7 @@ def drop(
     seed:int, # 64 bits
     levels:int, # of 2**15: what stays
 ) -> Tensor|None: # out; None where there are no compiled kernels
-    "`SeededMask.drop` in C"
+    "What `SeededMask` leaves, in C"
     lib = c_library()
     if lib is None: return None
     if x.dtype not in KINDS or (x.dtype, x.shape) != (out.dtype, out.shape):
