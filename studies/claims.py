@@ -20,11 +20,6 @@ def rate(rows):
     return f"{sum(sum(r['errors']) for r in rows) / sum(sum(r['words']) for r in rows):.1%}"
 
 
-def total(rows):
-    "Errors a run"
-    return mean(sum(r['errors']) for r in rows)
-
-
 def between(got, unit):
     "A difference and its interval; of errors, how many more there are"
     middle, low, high, seeds = got
@@ -79,7 +74,8 @@ def windows():
 def half_of_frames():
     "An own window with half of its frames, in training and in the test; errors are capped"
     arms = {arm: runs('frames_released', arm=arm) for arm in import_module('frames_released').RULES}
-    best = min((arm for arm in arms if arm != 'all' and arms[arm]), key=lambda arm: total(arms[arm]), default=None)
+    def errors(arm): return mean(sum(r['errors']) for r in arms[arm])
+    best = min((arm for arm in arms if arm != 'all' and arms[arm]), key=errors, default=None)
     if best is None or not arms['all']:
         return []
     got = more_errors(arms[best], arms['all'])

@@ -32,7 +32,7 @@ import torch
 import transformers
 from paired import apart, folders_options, more_errors, parsed_folders, read, run_once, said
 from ranks import parameters, with_adalora, with_eva
-from released import CORPORA, split_rows, word_counts
+from released import CORPORA, capped, split_rows, word_counts
 from qlora_audio.adapters.targets import LoRAConfig, add_lora, modalities
 from qlora_audio.models.quantize import NF4Config
 from qlora_audio.models.released import load_model
@@ -110,12 +110,10 @@ def one(models, folder, corpus, kind, arm, seed, lr, steps, threads):
     finished = time.time()
     texts = speech.transcribe([r['audio'] for r in test], batch_size=16)
     wrong, words, rates = word_counts(test, texts, CORPORA[corpus]['normalizer'])
-    capped = [min(e, w) for e, w in zip(wrong, words)]
-    return dict(
-        rates, capped=round(sum(capped) / sum(words), 5), loops=sum(e > 2 * w for e, w in zip(wrong, words)),
+    return rates | capped(wrong, words) | dict(
         parameters=parameters(trained, arm), shares=shares, loss=round(mean(losses[-20:]), 4),
         calibration_seconds=round(calibrated - start, 1), seconds=round(finished - calibrated),
-        test_seconds=round(time.time() - finished), words=words, all_errors=wrong, errors=capped)
+        test_seconds=round(time.time() - finished))
 
 
 def study(file, models, folder, corpora, arms, seeds, threads):

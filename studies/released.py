@@ -110,6 +110,13 @@ def word_counts(rows, texts, normalizer):
     return wrong, [len(r.split()) for r in references], rates
 
 
+def capped(wrong, words):
+    "Fields of a row: at most as many errors as an utterance has words; a text that repeats itself decides nothing"
+    errors = [min(e, w) for e, w in zip(wrong, words)]
+    loops = sum(e > 2 * w for e, w in zip(wrong, words))
+    return dict(capped=round(sum(errors) / sum(words), 5), loops=loops, words=words, all_errors=wrong, errors=errors)
+
+
 def one(models, folder, corpus, kind, arm, seed, lr, steps, threads, dtype=torch.float32):
     "Train and test one arm; in a process of its own"
     transformers.logging.set_verbosity_error()

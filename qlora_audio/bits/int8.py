@@ -312,6 +312,7 @@ def _product_by_parts(lib, nf4, x, bias, back):
     wide = right.shape[1]
     y = x.new_empty(len(x), wide)
     step = max(SUMS // wide, 1)
+    # for any number of rows the same size, so that a plan can be interpolated
     sums = workspace.take(step * wide, torch.int32, x.device).view(step, wide)
     for first in range(0, len(x) if lib else 0, step):
         rows = slice(first, min(first + step, len(x)))
