@@ -104,7 +104,7 @@ def bench_trainer(
     steps:int=4, # of one call of train
     batch_size:int=8,
     r:int=16,
-    short_attention:bool=True, # of QLoRATrainer
+    tiled_attention:bool=True, # of QLoRATrainer
     **size, # of bench_model
 ) -> Trainer:
     "One of the trainers of the comparison; the first two have the same layers in 4 bits, with adapters on the same"
@@ -116,7 +116,7 @@ def bench_trainer(
     names = [n for n, m in quantized.named_modules() if isinstance(m, NF4Linear)]
     if kind == 'ours':
         adapted = add_lora(quantized, LoRAConfig(r=r, lora_alpha=2 * r, target_modules=names, lora_dropout=0.))
-        args = QLoRAArguments(batch_size=batch_size, short_attention=short_attention, **common)
+        args = QLoRAArguments(batch_size=batch_size, tiled_attention=tiled_attention, **common)
         trainer = QLoRATrainer(adapted, args, rows, data_collator=stacked)
         trainer.remove_callback(Progress)
         return trainer
@@ -167,7 +167,7 @@ def bench_training(
     **options, # of bench_trainer: steps, batch_size, r, layers, width
 ) -> dict: # by contender: seconds a step; how many times as fast as theirs, and its range over the rounds; memory in MB
     "A training step, and its memory, against transformers' Trainer with peft and bitsandbytes"
-    torch_attention = dict(short_attention=False)
+    torch_attention = dict(tiled_attention=False)
     contenders = dict(theirs=('theirs', {}), ours=('ours', {}), sdpa=('ours', torch_attention), bound=('bound', {}))
     times = {name: StepTimes() for name in contenders}
     medians = []

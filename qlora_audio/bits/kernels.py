@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['C_BYTES', 'C_LOOKUP', 'C_WIDE_LOOKUP', 'C_DEQUANTIZE', 'C_QUANTIZE', 'C_DROP', 'FLAGS', 'KINDS', 'WIDE',
-           'cache_folder', 'compile_c', 'c_quantize', 'c_dequantize', 'c_dequantize_nested', 'passes_trial',
-           'c_library', 'dequantize_part', 'drop']
+           'cache_folder', 'compile_c', 'c_quantize', 'c_dequantize', 'c_dequantize_nested', 'shortest_seconds',
+           'passes_trial', 'c_library', 'dequantize_part', 'drop']
 
 # %% ../../nbs/8_speed/47_kernels.ipynb #4b5313f6
 import atexit
@@ -366,18 +366,18 @@ def _processor() -> str:
     return '\n'.join(sorted({line for line in lines if line.startswith(telling)}))
 
 # %% ../../nbs/8_speed/47_kernels.ipynb #a33a2bdd
-def _compiled(compiler:list, extra, source, library) -> bool: # whether it could be made
+def _compiled(compiler:list, flags, source, library) -> bool: # whether it could be made
     "Compile `source` to `library`, in one step: whoever looks sees all of it or nothing"
     with tempfile.TemporaryDirectory(dir=library.parent) as folder: # beside its final place, so that the move is atomic
         c = Path(folder)/'nf4.c'
         made = Path(folder)/'nf4.so'
         c.write_text(source)
-        done = subprocess.run([*compiler, *FLAGS, *extra, str(c), '-o', str(made)], capture_output=True)
+        done = subprocess.run([*compiler, *FLAGS, *flags, str(c), '-o', str(made)], capture_output=True)
         if done.returncode == 0: os.replace(made, library)
         else: c.write_bytes(bytes(1 << 20)) # OSError if that is so because the disk is full
     return done.returncode == 0
 
-def _compiled_in(folder:Path, source:str, compilers:tuple) -> Path|None:
+def _compiled_in(folder:Path, source:str, compilers:tuple, flags:tuple) -> Path|None:
     "The library by the first compiler that can make it, or that was made before; OSError if it cannot be written"
     for compiler in compilers:
         if not compiler: continue
@@ -385,6 +385,7 @@ def _compiled_in(folder:Path, source:str, compilers:tuple) -> Path|None:
         if not command or not shutil.which(command[0]): continue
         version = subprocess.run([*command, '--version'], capture_output=True, text=True).stdout
         for extra in _EXTRAS:
+            extra = *extra, *flags
             parts = [source, compiler, version, *FLAGS, *extra, _processor()]
             name = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
             library = folder/f'nf4-{name}.so'
@@ -394,11 +395,12 @@ def _compiled_in(folder:Path, source:str, compilers:tuple) -> Path|None:
 def compile_c(
     source:str, # C
     compilers:tuple=('cc', 'gcc', 'clang'), # tried in this order, after `$CC`
+    flags:tuple=(), # after `FLAGS`
 ) -> Path|None: # the shared library; None if no compiler could make it
     "Compile `source` for this processor, or find the library that was made from it before"
     compilers = os.environ.get('CC'), *compilers
-    try: return _compiled_in(cache_folder(), source, compilers)
-    except OSError: return _compiled_in(_temporary_folder(), source, compilers) # full, or may not be written
+    try: return _compiled_in(cache_folder(), source, compilers, flags)
+    except OSError: return _compiled_in(_temporary_folder(), source, compilers, flags) # full, or may not be written
 
 # %% ../../nbs/8_speed/47_kernels.ipynb #cf1ce9a8
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -450,7 +452,7 @@ def c_dequantize_nested(
     _dequantize_blocks(lib, packed, None, codes, scales, offset, nested_blocksize, out, blocksize, kind, n, first)
 
 # %% ../../nbs/8_speed/47_kernels.ipynb #194957ea
-def _seconds(f, repeat:int=3) -> float:
+def shortest_seconds(f, repeat:int=3) -> float:
     "The shortest of `repeat` calls"
     times = []
     for _ in range(repeat):
@@ -486,7 +488,8 @@ def _faster(lib) -> bool:
     def dequantize(): c_dequantize(lib, packed, absmax, out, 64)
     def slow_quantize(): quantize_reference(w, 64)
     def slow_dequantize(): dequantize_reference(packed, absmax, out, 64)
-    return _seconds(quantize) < _seconds(slow_quantize) and _seconds(dequantize) < _seconds(slow_dequantize)
+    pairs = (quantize, slow_quantize), (dequantize, slow_dequantize)
+    return all(shortest_seconds(ours) < shortest_seconds(slow) for ours, slow in pairs)
 
 def passes_trial(lib) -> bool:
     "Whether `lib` gives the reference's bits, and is faster"

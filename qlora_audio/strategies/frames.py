@@ -574,7 +574,7 @@ def frame_mask(
     if choice.counts is None:
         return create_bidirectional_mask(config, queries, choice.real.long(), encoder_hidden_states=frames)
     how = config._attn_implementation
-    if how not in ('sdpa', 'short_sdpa', 'eager'):
+    if how not in ('sdpa', 'tiled_sdpa', 'eager'):
         raise UserError(f'count: attention by {how!r} cannot count frames; load the model with '
                         'attn_implementation="sdpa", or select with count=False')
     log = choice.counts.clamp_min(1).log().masked_fill(~choice.real, torch.finfo(queries.dtype).min)

@@ -502,7 +502,7 @@ class QLoRAArguments(TrainingArguments):
     optim_budget:int|None = None # bytes of optimizer states on the device, paged; None for transformers' optim
     optim_page_bytes:int = 1 << 20 # of PagedAdamW
     max_skipped:int = 10 # steps in a row without a finite gradient before it stops
-    short_attention:bool = True # on a CPU in bfloat16, attention by short_sdpa
+    tiled_attention:bool = True # on a CPU, attention by tiled_sdpa
     chunked_loss:bool = True # of large vocabularies: the loss in groups of tokens
     learning_rate:float = DEFAULTS.learning_rate
     weight_decay:float = DEFAULTS.weight_decay
@@ -1075,7 +1075,7 @@ def _readable(checkpoint, load):
 def _faster_ways(model, args):
     "Attention and loss as the arguments want them, while it trains"
     with contextlib.ExitStack() as stack:
-        if args.short_attention: stack.enter_context(attend_with(model))
+        if args.tiled_attention: stack.enter_context(attend_with(model))
         if args.chunked_loss: stack.enter_context(chunked_loss(model))
         yield
 
