@@ -34,6 +34,7 @@ from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, decode_files, decode_sources, is_encoded
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
 from .fusion import fusion_options, hearing_modules, make_fusion
+from ..training.attention import attend_with
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #d5a42aec
 def is_several(
@@ -685,7 +686,7 @@ class WritesWords:
         ends = dict(pad_token_id=tok.pad_token_id, eos_token_id=tok.eos_token_id)
         sounds, texts = audio if many else [audio], []
         self.eval()
-        with limit_told() as count, _set_back(self, was_training):
+        with limit_told() as count, _set_back(self, was_training), attend_with(self):
             for i in range(0, len(sounds), batch_size):
                 waves = [self.processor.wave(a) for a in sounds[i:i+batch_size]]
                 batch = prompt_batch(waves, self, self.processor, before, after)

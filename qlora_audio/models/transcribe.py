@@ -20,6 +20,7 @@ from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
 from .audio_text import limit_told
 from .families import sample_problem
+from ..training.attention import attend_with
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
 def frame_levels(
@@ -377,7 +378,7 @@ def _write_timed(model, waves, **kwargs) -> list: # segments of each recording
     was_training = model.model.training
     model.model.eval()
     try:
-        with torch.no_grad(), limit_told():
+        with torch.no_grad(), limit_told(), attend_with(model.model):
             return model.family.write_timed(model, waves, **kwargs)
     finally:
         model.model.train(was_training)
