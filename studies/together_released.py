@@ -1,6 +1,6 @@
 """What won alone, all together, against plain QLoRA in the same time
 
-    python studies/together_released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA # every arm and seed; goes on where it stopped
+    python studies/together_released.py FOLDER_OF_MODELS FOLDER_OF_CORPORA  # all arms and seed; goes on where it stopped
     python studies/together_released.py --table                                    # the table from the runs so far
 
 Question. On a released model no rule for ranks and no gate made fewer errors than plain LoRA (`ranks_released.py`,
