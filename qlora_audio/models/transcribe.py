@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..sound.audio import float_samples, Mono, open_sound, read_blocks, resample
 from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
-from .audio_text import limit_told
+from .audio_text import array_and_rate, limit_told
 from .families import sample_problem
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
@@ -106,7 +106,7 @@ class Sound:
         if isinstance(audio, (str, Path)): return self._open(Path(audio))
         if is_encoded(audio): # as in a row of `datasets`
             audio = decode_audio(audio, rate or 16_000)['audio']
-        if isinstance(audio, dict): audio, rate = audio['array'], audio['sampling_rate']
+        if isinstance(audio, dict): audio, rate = array_and_rate(audio)
         self.name, self.wave, self.at, self.rate = 'audio', float_samples(audio), 0, rate
         if self.wave.ndim != 1:
             raise UserError(f'audio: expected one channel (n_samples,), got shape {self.wave.shape}; '
@@ -261,8 +261,7 @@ def _listener(
     if chunk_seconds > longest:
         raise UserError(f'chunk_seconds: {chunk_seconds} is longer than the {longest:.0f} s this model takes; '
                         'give less')
-    options = dict(max_new_tokens=max(32, math.ceil(8 * chunk_seconds))) | kwargs
-    def hear(waves): return model.transcribe(waves, batch_size=batch_size, **options)
+    def hear(waves): return model.transcribe(waves, batch_size=batch_size, **kwargs)
     return hear, rate, chunk_seconds
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #25d5657f
