@@ -1062,7 +1062,7 @@ class AudioTextForClassification(AudioTextModel):
     def __init__(self, config:AudioTextConfig, encoder:nn.Module=None, decoder:nn.Module=None):
         super().__init__(config, encoder, getattr(decoder, 'base_model', decoder)) # without a head
         text = config.text_config
-        width = getattr(text, 'word_embed_proj_dim', None) or text.hidden_size # what OPT's decoder gives may be narrower
+        width = getattr(text, 'word_embed_proj_dim', None) or text.hidden_size # OPT may give fewer than its layers have
         self.score = nn.Linear(width, config.num_labels, bias=False)
         self.post_init()
 
