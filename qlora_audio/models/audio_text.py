@@ -89,7 +89,8 @@ class ProcessorFiles:
     def joining(cls, feature_extractor, tokenizer, audio_token:str='<audio>', **kwargs):
         "A processor of parts that have not met: the placeholder is added to the tokenizer if it is not there"
         if tokenizer.convert_tokens_to_ids(audio_token) in (None, tokenizer.unk_token_id):
-            tokenizer.add_special_tokens(dict(additional_special_tokens=[audio_token]))
+            more = dict(additional_special_tokens=[audio_token])
+            tokenizer.add_special_tokens(more, replace_extra_special_tokens=False) # beside those of a chat
         return cls(feature_extractor, tokenizer, audio_token, **kwargs)
 
     def save_pretrained(self, folder:str|Path):

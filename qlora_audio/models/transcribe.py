@@ -241,6 +241,10 @@ def _hears(model) -> tuple[int,float]: # Hz, seconds of the longest piece
         raise UserError('model: it has no processor; set model.processor = AudioTextProcessor(…)')
     return model.processor.sampling_rate, min(30., getattr(model.processor.feature_extractor, 'chunk_length', 30.))
 
+def _check_chunk(seconds:float):
+    "`UserError` for pieces too short to look for a pause in"
+    if not seconds >= .2: raise UserError(f'chunk_seconds: {seconds} holds no word; give 0.5 or more')
+
 def _listener(
     model, # with transcribe and a processor, or a function
     batch_size:int,
@@ -250,14 +254,16 @@ def _listener(
 ) -> tuple: # waveforms → texts, Hz, seconds of the longest piece
     "A function from waveforms to texts, its rate, and the longest piece for it"
     if not hasattr(model, 'transcribe'):
-        if sampling_rate and chunk_seconds: return model, sampling_rate, chunk_seconds
+        if sampling_rate and chunk_seconds:
+            _check_chunk(chunk_seconds)
+            return model, sampling_rate, chunk_seconds
         if isinstance(model, (str, Path, torch.nn.Module)):
             raise UserError(f'model: a {type(model).__name__} has no transcribe; give what load_model gave')
         raise UserError('sampling_rate: a function does not say what it hears; '
                         'give sampling_rate (Hz) and chunk_seconds')
     rate, longest = _hears(model)
     if chunk_seconds is None: chunk_seconds = longest
-    if not chunk_seconds >= .2: raise UserError(f'chunk_seconds: {chunk_seconds} holds no word; give 0.5 or more')
+    _check_chunk(chunk_seconds)
     if chunk_seconds > longest:
         raise UserError(f'chunk_seconds: {chunk_seconds} is longer than the {longest:.0f} s this model takes; '
                         'give less')
