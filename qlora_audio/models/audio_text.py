@@ -90,7 +90,8 @@ class ProcessorFiles:
     def joining(cls, feature_extractor, tokenizer, audio_token:str='<audio>', **kwargs):
         "A processor of parts that have not met: the placeholder is added to the tokenizer if it is not there"
         if tokenizer.convert_tokens_to_ids(audio_token) in (None, tokenizer.unk_token_id):
-            tokenizer.add_special_tokens(dict(additional_special_tokens=[audio_token]))
+            more = dict(additional_special_tokens=[audio_token])
+            tokenizer.add_special_tokens(more, replace_extra_special_tokens=False) # beside those of a chat
         return cls(feature_extractor, tokenizer, audio_token, **kwargs)
 
     def save_pretrained(self, folder:str|Path):
@@ -237,11 +238,16 @@ def row_name(
     return str(name) if name else f'row {i + 1}'
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #6cc3ce08
+def _most_frames(config) -> int: # of an encoder
+    "Log-mel frames that it has positions for; a conformer's config has `max_source_positions` too, but no such limit"
+    is_log_mel = encoder_adapter(config).input == 'log_mel'
+    return 2 * getattr(config, 'max_source_positions', 1 << 40) if is_log_mel else 1 << 40
+
 def _check_length(model, processor, samples:int, words:int):
     "`UserError` where a recording, or a recording and its words, is longer than the model has positions for"
     config = model.config
     frames = feature_length(torch.zeros(1).expand(max(samples, 1)), processor.feature_extractor)
-    limit = 2 * getattr(config.audio_config, 'max_source_positions', 1 << 40)
+    limit = _most_frames(config.audio_config)
     seconds = samples / processor.sampling_rate
     if frames > limit:
         raise UserError(f'audio: {seconds:.1f} s, {frames} frames, but the encoder has positions for {limit}; '
@@ -846,6 +852,12 @@ def _usual_window(encoder, config, processor):
     released = config.model_type == 'whisper' and isinstance(encoder, (str, Path))
     return 'full' if released else 'own'
 
+def _check_window(window:str, processor):
+    "`UserError` where an encoder reads the full window, and its processor does not make it"
+    if window != 'full' or processor is None or processor.window == 'full': return
+    raise UserError(f"window: 'full', but the window of the processor is {processor.window!r}; set "
+                    "processor.window = 'full', or leave window out")
+
 @torch.no_grad()
 def _add_rows(model, n:int):
     "Rows for new tokens, each the mean of the others: every building of the model gives the same"
@@ -893,7 +905,7 @@ def _finish_joining(model, processor, quantize, dtype):
     if processor is not None and len(processor.tokenizer) > len(embeddings):
         _add_rows(model, len(processor.tokenizer))
     model.config.fresh_fusion = _fusion_sum(model)
-    return model if quantize is None else quantize.finish(model)
+    return model if quantize is None else quantize.finish(model, dtype)
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #05d1cb73
 def _check_arguments(
@@ -936,6 +948,7 @@ class JoinsParts:
         audio = part_config(encoder, 'encoder', **remote)
         text = part_config(decoder, 'decoder', **remote)
         window = window or _usual_window(encoder, audio, processor)
+        _check_window(window, processor)
         if processor is None: processor = bundled_processor(encoder, decoder, window, **remote)
         if processor is not None: kwargs.setdefault('audio_token_id', processor.audio_token_id)
         def config(audio, text): return AudioTextConfig(audio, text, fusion, fusion_options, window, **kwargs)
@@ -1050,7 +1063,9 @@ class AudioTextForClassification(AudioTextModel):
 
     def __init__(self, config:AudioTextConfig, encoder:nn.Module=None, decoder:nn.Module=None):
         super().__init__(config, encoder, getattr(decoder, 'base_model', decoder)) # without a head
-        self.score = nn.Linear(config.text_config.hidden_size, config.num_labels, bias=False)
+        text = config.text_config
+        width = getattr(text, 'word_embed_proj_dim', None) or text.hidden_size # OPT may give fewer than its layers have
+        self.score = nn.Linear(width, config.num_labels, bias=False)
         self.post_init()
 
     def get_output_embeddings(self): return None

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..sound.audio import float_samples, Mono, open_sound, read_blocks, resample
 from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
-from .audio_text import limit_told
+from .audio_text import array_and_rate, limit_told
 from .families import sample_problem
 from ..training.attention import attend_with
 
@@ -107,7 +107,7 @@ class Sound:
         if isinstance(audio, (str, Path)): return self._open(Path(audio))
         if is_encoded(audio): # as in a row of `datasets`
             audio = decode_audio(audio, rate or 16_000)['audio']
-        if isinstance(audio, dict): audio, rate = audio['array'], audio['sampling_rate']
+        if isinstance(audio, dict): audio, rate = array_and_rate(audio)
         self.name, self.wave, self.at, self.rate = 'audio', float_samples(audio), 0, rate
         if self.wave.ndim != 1:
             raise UserError(f'audio: expected one channel (n_samples,), got shape {self.wave.shape}; '
@@ -242,6 +242,10 @@ def _hears(model) -> tuple[int,float]: # Hz, seconds of the longest piece
         raise UserError('model: it has no processor; set model.processor = AudioTextProcessor(…)')
     return model.processor.sampling_rate, min(30., getattr(model.processor.feature_extractor, 'chunk_length', 30.))
 
+def _check_chunk(seconds:float):
+    "`UserError` for pieces too short to look for a pause in"
+    if not seconds >= .2: raise UserError(f'chunk_seconds: {seconds} holds no word; give 0.5 or more')
+
 def _listener(
     model, # with transcribe and a processor, or a function
     batch_size:int,
@@ -251,19 +255,20 @@ def _listener(
 ) -> tuple: # waveforms → texts, Hz, seconds of the longest piece
     "A function from waveforms to texts, its rate, and the longest piece for it"
     if not hasattr(model, 'transcribe'):
-        if sampling_rate and chunk_seconds: return model, sampling_rate, chunk_seconds
+        if sampling_rate and chunk_seconds:
+            _check_chunk(chunk_seconds)
+            return model, sampling_rate, chunk_seconds
         if isinstance(model, (str, Path, torch.nn.Module)):
             raise UserError(f'model: a {type(model).__name__} has no transcribe; give what load_model gave')
         raise UserError('sampling_rate: a function does not say what it hears; '
                         'give sampling_rate (Hz) and chunk_seconds')
     rate, longest = _hears(model)
     if chunk_seconds is None: chunk_seconds = longest
-    if not chunk_seconds >= .2: raise UserError(f'chunk_seconds: {chunk_seconds} holds no word; give 0.5 or more')
+    _check_chunk(chunk_seconds)
     if chunk_seconds > longest:
         raise UserError(f'chunk_seconds: {chunk_seconds} is longer than the {longest:.0f} s this model takes; '
                         'give less')
-    options = dict(max_new_tokens=max(32, math.ceil(8 * chunk_seconds))) | kwargs
-    def hear(waves): return model.transcribe(waves, batch_size=batch_size, **options)
+    def hear(waves): return model.transcribe(waves, batch_size=batch_size, **kwargs)
     return hear, rate, chunk_seconds
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #25d5657f

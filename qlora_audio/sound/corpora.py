@@ -1756,6 +1756,8 @@ def _check_spec(
         raise UserError(f'data: {shown(spec)!r} is not known; use ' + ', '.join(known))
     nowhere = _takes_path(loader) and isinstance(path, str) and not path
     if nowhere: raise UserError(f'data: {shown(spec)!r} names no folder; write {name}:PATH')
+    if path and not _takes_path(loader):
+        raise UserError(f'data: {shown(spec)!r}: {name} lies in no folder; write {name}, and options after a ?')
     parameters = inspect.signature(loader).parameters
     if 'split' in options:
         raise UserError('data: split is no option of the data; the command chooses the part, as in --split test')

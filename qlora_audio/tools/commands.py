@@ -620,4 +620,5 @@ def run_from_parts(args):
     with new_place(out) as place:
         model.save_pretrained(place/'out')
     parts = '  '.join(f"{part} {row['parameters']:,}" for part, row in modality_table(model).items())
-    print(f'{parts}; model in {out}, for --base; train it with --train-fusion --align-steps 600')
+    align = ' --align-steps 600' if model.num_audio_tokens(1_000) else '' # nothing to align in cross-attention
+    print(f'{parts}; model in {out}, for --base; train it with --train-fusion{align}')

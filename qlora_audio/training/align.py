@@ -266,16 +266,20 @@ def transcribe_without_decoder(
     collator:SpeechCollator, # of this model; its augmentation is left out
     batch_size:int=16,
 ) -> list[str]: # a text for each row
-    "Greedy CTC decoding of the audio tokens"
+    "Greedy CTC decoding of the audio tokens, in evaluation mode; afterwards the model is as it was"
     if is_stream(rows): raise UserError('rows: a stream; give rows by index')
     cache = EncoderCache(model, keep_encoded(rows), collator, limit=0)
     tokenizer = collator.processor.tokenizer
     place = next(model.fusion.parameters()).device
     dtype = float_dtype(model.fusion)
     texts = []
-    for first in range(0, len(rows), batch_size):
-        frames, counts = cache(list(range(first, min(first + batch_size, len(rows)))))
-        audio = model.fusion(frames.to(place, dtype), counts.to(place))
-        ids = ctc_greedy_decode(result.head, audio, model.fusion.num_tokens(counts))
-        texts += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    was_training = model.fusion.training
+    model.fusion.eval()
+    try:
+        for first in range(0, len(rows), batch_size):
+            frames, counts = cache(list(range(first, min(first + batch_size, len(rows)))))
+            audio = model.fusion(frames.to(place, dtype), counts.to(place))
+            ids = ctc_greedy_decode(result.head, audio, model.fusion.num_tokens(counts))
+            texts += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    finally: model.fusion.train(was_training)
     return texts
