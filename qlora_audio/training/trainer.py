@@ -442,7 +442,7 @@ def _set_best_metric(args):
         args.metric_for_best_model = args.metric_for_best_model or 'wer'
         if args.eval_strategy == 'no': args.eval_strategy = args.save_strategy
     if args.metric_for_best_model and args.greater_is_better is None: # transformers takes all but a loss for a score
-        args.greater_is_better = args.metric_for_best_model.removeprefix('eval_') in ('rtfx', 'tokens_per_second')
+        args.greater_is_better = not {'loss', 'wer', 'cer'} & set(args.metric_for_best_model.split('_'))
 
 # %% ../../nbs/5_training/31_trainer.ipynb #slowbf02
 def _warn_slow_bfloat16(args):
@@ -583,7 +583,7 @@ def _transcripts(trainer, rows:list) -> dict:
     seconds = time.time() - start
     tokenizer = getattr(getattr(trainer.model, 'processor', None), 'tokenizer', None)
     tokens = sum(len(tokenizer(t).input_ids) if tokenizer else len(t.split()) for t in texts)
-    return dict(texts=texts, references=[r['text'] for r in rows], audio=sum(r.get('duration', 0.) for r in rows),
+    return dict(texts=texts, references=[r['text'] for r in rows], audio=sum(row_seconds(rows)),
                 tokens=tokens, seconds=seconds)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #43938fa3
@@ -592,7 +592,7 @@ def combine_evaluations(
 ) -> dict: # loss; wer, cer, both normalized, rtfx, tokens_per_second
     "Loss and error rates over all processes"
     def total(k): return sum(p.get(k, 0) for p in parts)
-    metrics = dict(loss=total('loss') / max(total('labels'), 1))
+    metrics = dict(loss=total('loss') / total('labels') if total('labels') else math.nan)
     if not any('texts' in p for p in parts): return metrics
     references = [t for p in parts for t in p.get('references', [])]
     rates = error_rates(references, [t for p in parts for t in p.get('texts', [])])
@@ -634,13 +634,17 @@ def _own_metrics(trainer, parts:list) -> dict:
     if not texts: raise UserError('compute_metrics: there are no transcripts; give rows with text, and transcribe=')
     return dict(trainer.compute_metrics(EvalPrediction(predictions=texts, label_ids=references)))
 
+def _check_some(data):
+    "`UserError` where there are no rows to evaluate"
+    if data is None or not is_stream(data) and not len(data): raise UserError(
+        'eval_dataset: there is none; give rows with audio and text')
+
 def evaluate_rows(
     trainer, # with plain, its collator, and transcribe
     data, # rows by index
 ) -> dict: # loss; wer, cer, both normalized, rtfx, tokens_per_second
     "Loss and greedy transcripts of every row; call it in all processes"
-    if data is None or not is_stream(data) and not len(data): raise UserError(
-        'eval_dataset: there is none; give rows with audio and text')
+    _check_some(data)
     parts = []
     was_training = trainer.model.training
     trainer.model.eval()
@@ -650,6 +654,8 @@ def evaluate_rows(
                 parts.append(_mean_loss(trainer, rows) | _transcripts(trainer, rows))
     finally: trainer.model.train(was_training)
     parts = gather_object([_added(parts)])
+    if not any(parts): raise UserError(
+        'eval_dataset: its stream gives no rows; give one that can be read again, such as a datasets.IterableDataset')
     trainer.heard = [pair for p in parts for pair in zip(p.get('references', []), p.get('texts', []))]
     return combine_evaluations(parts) | _own_metrics(trainer, parts)
 
@@ -698,7 +704,8 @@ def _run_facts(trainer) -> dict: # the content of run.json
                 examples=None if is_stream(data) else len(data), learning_rate=a.learning_rate,
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
                 lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
-                optim=str(getattr(a.optim, 'value', a.optim)), max_grad_norm=a.max_grad_norm,
+                optim=str(getattr(a.optim, 'value', a.optim)), optim_args=a.optim_args, max_grad_norm=a.max_grad_norm,
+                lr_scheduler_kwargs=a.lr_scheduler_kwargs, dataloader_drop_last=a.dataloader_drop_last,
                 adam_beta1=a.adam_beta1, adam_beta2=a.adam_beta2, adam_epsilon=a.adam_epsilon,
                 data=trainer.data_sum, **_model_facts(trainer))
     stream = trainer.set_epoch.sampler if is_stream(data) else None
@@ -927,6 +934,9 @@ def _check_rows(data, args:QLoRAArguments):
         'dataloader_num_workers: a stream of rows has one reader here; give 0')
     if args.max_steps < 1: raise UserError(
         'max_steps: a stream has no length to count epochs by; give max_steps, a number of optimizer steps')
+    if args.ignore_data_skip: raise UserError(
+        'ignore_data_skip: a stream is read from its beginning, so a resumed run passes over what it has seen; '
+        'leave it out')
     if args.max_seconds is not None: raise UserError(
         'max_seconds: the rows of a stream come by their number, not by their length; give batch_size alone')
     return keep_encoded(data)
@@ -1096,6 +1106,7 @@ class QLoRATrainer(MicrobatchTrainer):
         if isinstance(eval_dataset, dict) and 'train' not in eval_dataset and not hasattr(eval_dataset, 'column_names'):
             raise UserError('eval_dataset: a dictionary of datasets; give one, and evaluate the others with evaluate()')
         train_dataset, eval_dataset = _check_rows(train_dataset, args), keep_encoded(eval_dataset)
+        if args.eval_strategy != 'no': _check_some(eval_dataset)
         args = _step_arguments(args)
         _set_up(self, model, args, data_collator, augment, transcribe, processing_class)
         with _counts_as_adapted(model):
@@ -1141,6 +1152,11 @@ class QLoRATrainer(MicrobatchTrainer):
     def _load_rng_state(self, checkpoint): _readable(checkpoint, super()._load_rng_state)
     def _load_from_checkpoint(self, checkpoint, model=None):
         load_trainable(model or self.model, Path(checkpoint)/'weights.safetensors')
+    def _determine_best_metric(self, metrics, trial):
+        "The best of the steps that are saved: what is in no checkpoint could not be loaded"
+        unsaved = self.args.save_strategy in ('steps', 'epoch') and not self.control.should_save
+        return False if unsaved else super()._determine_best_metric(metrics, trial)
+
     def _load_best_model(self):
         best = _best_checkpoint(self)
         if best.exists(): return self._load_from_checkpoint(best)
