@@ -319,13 +319,14 @@ class SkipStep(TrainerCallback):
         self.skipped = 0 # steps left out so far
         self.in_a_row = [] # step and rows of those since the last good one
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+    def on_pre_optimizer_step(self, args, state, control, model=None, optimizer=None, **kwargs):
         params = [p for p in model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in params])
         if bool(torch.isfinite(norm.full_tensor() if hasattr(norm, 'full_tensor') else norm)):
             self.in_a_row = []
             return
-        for p in params: p.grad = None
+        if getattr(optimizer, 'scaler', None) is None: # that of fp16 must see them: it lowers its scale, and leaves out
+            for p in params: p.grad = None
         self.skipped += 1
         self.in_a_row.append(dict(step=state.global_step + 1, rows=self.rows))
         print(f'step {state.global_step + 1}: the loss or its gradient is not finite; '
@@ -610,8 +611,10 @@ def _heard_order(data, world:int) -> list: # of indices
     order = _by_length(data)
     return [i for rank in range(world) for i in order[rank::world]]
 
-def _some_rows(data, args, at_once:int=32): # yields lists of rows
-    "The share of this process, a few batches at a time: the shortest first where rows have numbers"
+def _some_rows(data, args): # yields lists of rows
+    "The share of this process, whole batches, about 32 rows at a time: the shortest first where rows have numbers"
+    size = args.per_device_eval_batch_size
+    at_once = max(1, 32 // size) * size
     if is_stream(data):
         share = itertools.islice(data, args.process_index, None, args.world_size)
         while rows := list(itertools.islice(share, at_once)): yield [decoded_row(r) for r in rows]
@@ -629,7 +632,7 @@ def _added(parts:list) -> dict: # of one process
 
 def _own_metrics(trainer, parts:list) -> dict:
     "What `compute_metrics` makes of all transcripts and references"
-    if trainer.compute_metrics is None: return {}
+    if trainer.compute_metrics is None or trainer.args.prediction_loss_only: return {}
     texts, references = ([t for p in parts for t in p.get(k, [])] for k in ('texts', 'references'))
     if not texts: raise UserError('compute_metrics: there are no transcripts; give rows with text, and transcribe=')
     return dict(trainer.compute_metrics(EvalPrediction(predictions=texts, label_ids=references)))
