@@ -678,14 +678,22 @@ def examples_table(
 # %% ../../nbs/5_training/31_trainer.ipynb #512235da
 RESUME = 'resume_from_checkpoint=True (--resume)' # what errors say
 
+def _column_names(data) -> set:
+    "Of a table, or of the first row of a list"
+    first = next(iter(data), None) if isinstance(data, (list, tuple)) else None
+    if isinstance(first, dict): return set(first)
+    return set(getattr(data, 'column_names', None) or ())
+
 def data_sum(
-    data, # from load_speech; others are not looked at
+    data, # a table or a list of rows; others are not looked at
 ) -> str|None: # 64 hexadecimal digits
     "SHA-256 of the texts and lengths"
-    columns = set(getattr(data, 'column_names', None) or ())
+    columns = _column_names(data)
     if is_stream(data) or 'text' not in columns or not {'duration', 'audio'} & columns: return None
+    listed = isinstance(data, (list, tuple))
+    texts = [row.get('text') for row in data] if listed else column(data, 'text')
     digest = hashlib.sha256()
-    for text, seconds in zip(column(data, 'text'), row_seconds(data)):
+    for text, seconds in zip(texts, row_seconds(data)):
         digest.update(f'{text}\0{seconds:.3f}\0'.encode(errors='surrogatepass'))
     return digest.hexdigest()
 
@@ -841,6 +849,7 @@ def _restore_facts(trainer, checkpoint:Path):
     facts = _read_facts(checkpoint/'run.json', trainer.args)
     now = _run_facts(trainer)['same']
     for name, was in facts['same'].items():
+        if name == 'data' and was is None: continue # rows of a kind that is not looked at, or that was not once
         if name == 'data' and now[name] != was: raise UserError(
             f'data: the texts or lengths are not those that {checkpoint.name} was made with; '
             'put them back, or start in another folder')
