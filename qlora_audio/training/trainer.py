@@ -89,17 +89,26 @@ class SetEpoch(TrainerCallback):
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b6efea8f
 class SeededRows(list):
-    "Rows (each with seed, number and epoch) that set torch's CPU generator and Python's as each is handed out"
+    "Rows that set torch's CPU generator and Python's as each is handed out, in turn or by its index"
     at = '' # the row that was handed out last, for errors
     collator = None # is told the epoch of each row, if it has set_epoch
-    def __iter__(self):
-        tell_epoch = getattr(self.collator, 'set_epoch', None)
-        for row, seed, i, epoch in super().__iter__():
-            torch.default_generator.manual_seed(seed)
-            random.seed(seed)
-            if tell_epoch: tell_epoch(epoch)
-            self.at = row_name(row, i) if isinstance(row, dict) else f'row {i + 1}'
-            yield row
+    def __init__(self,
+        rows=(), # each with seed, number and epoch
+    ):
+        rows = list(rows)
+        super().__init__(row for row, *_ in rows)
+        self.row_keys = [key for _, *key in rows] # seed, number and epoch of each
+
+    def __iter__(self): return (self[i] for i in range(len(self)))
+    def __getitem__(self, i):
+        if isinstance(i, slice): return [self[k] for k in range(*i.indices(len(self)))]
+        row = super().__getitem__(i)
+        seed, number, epoch = self.row_keys[i]
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        if tell_epoch := getattr(self.collator, 'set_epoch', None): tell_epoch(epoch)
+        self.at = row_name(row, number) if isinstance(row, dict) else f'row {number + 1}'
+        return row
 
 class SeededCollator:
     "A collator whose random numbers depend on (seed, epoch, row) alone; `rows` in its batch says which rows they are"
@@ -872,8 +881,9 @@ def _restore_facts(trainer, checkpoint:Path):
 class _ChangedRows(SeededRows):
     "Rows whose sound is changed as each is handed out"
     augment = None
-    def __iter__(self):
-        for row in super().__iter__(): yield self.changed(row)
+    def __getitem__(self, i):
+        found = super().__getitem__(i)
+        return found if isinstance(i, slice) else self.changed(found)
 
     def changed(self, row):
         row = with_sound(row, 16_000) if isinstance(row, dict) else row
@@ -890,8 +900,8 @@ class _ChangedFirst:
     def __init__(self, collator, augment): self.collator, self.augment = collator, augment
     def set_epoch(self, epoch:int): getattr(self.collator, 'set_epoch', lambda _: None)(epoch)
     def __call__(self, rows):
-        seeded = list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i, 0) for i, r in enumerate(rows))
-        changed = _ChangedRows(seeded)
+        if not isinstance(rows, SeededRows): rows = SeededRows((row, 0, i, 0) for i, row in enumerate(rows))
+        changed = _ChangedRows((row, *key) for row, key in zip(list.__iter__(rows), rows.row_keys))
         changed.augment = self.augment
         changed.collator = self.collator
         return self.collator(changed)
