@@ -325,6 +325,15 @@ def _train_biases(model, which):
         bias.requires_grad_(True)
         if isinstance(owner, NF4Linear): bias.data = bias.data.float() # for small steps; the layer casts it
 
+def _keep_statistics(norm, args):
+    "Forward pre-hook: with a frozen weight, the stored mean and variance are used, and stay as they are"
+    if norm.weight is None or not norm.weight.requires_grad: norm.training = False
+
+def _freeze_statistics(model):
+    "Training changes no running mean or variance of the base, which no adapter's file has a place for"
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms: norm.register_forward_pre_hook(_keep_statistics)
+
 def _save_without_adapters(model, *args, **kwargs):
     "`save_pretrained` of a model that has adapters, whose names no `from_pretrained` knows"
     if adapted_layers(model):
@@ -360,6 +369,7 @@ def add_lora(
         replace_module(model, name, new)
     _train_in_full([model.get_submodule(name) for name in config.modules_to_save])
     _train_biases(model, config.bias)
+    _freeze_statistics(model)
     model.lora_config = config
     quantizer = getattr(model, 'hf_quantizer', None)
     if hasattr(quantizer, 'note_adapters'): quantizer.note_adapters()

@@ -171,6 +171,7 @@ def row_seconds(
 # %% ../../nbs/3_sound/15_batches.ipynb #rows0005
 def is_stream(data) -> bool:
     "Whether rows come one after the other only, as from `datasets.IterableDataset`"
+    if isinstance(data, TorchIterable): return True # it may have a length, and inherits a __getitem__ that fails
     return not (hasattr(data, '__getitem__') and hasattr(data, '__len__')) or hasattr(data, 'n_shards')
 
 # %% ../../nbs/3_sound/15_batches.ipynb #1288e7c8

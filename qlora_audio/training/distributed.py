@@ -167,14 +167,21 @@ def unwrap_ddp(model:nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 # %% ../../nbs/5_training/33_distributed.ipynb #17214b33
+def _trained_tensors(model:nn.Module) -> dict: # name → the model's own tensor
+    "The adapter under peft's names, and what else has a gradient"
+    model = unwrap_ddp(model)
+    adapter = adapter_tensors(model)
+    known = {id(p) for p in adapter.values()}
+    return adapter | {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in known}
+
 def save_training(
     path:str|Path, # of the file, replaced if it exists
     model:nn.Module, # plain, or from prepare_distributed
     optimizer,
     step:int, # steps done
 ):
-    "Adapter, optimizer and step in one file; call it in all processes"
-    tensors = {k: v.detach() for k, v in adapter_tensors(unwrap_ddp(model)).items()}
+    "Adapter, whatever else is trained, optimizer and step in one file; call it in all processes"
+    tensors = {k: v.detach() for k, v in _trained_tensors(model).items()}
     def write():
         part = Path(f'{path}.part')
         try:
@@ -202,7 +209,7 @@ def load_training(
 ) -> int: # steps done
     "Continue where it was saved; `UserError` and no change if it does not fit"
     saved = _read_training(path)
-    adapter, own = saved['adapter'], adapter_tensors(unwrap_ddp(model))
+    adapter, own = saved['adapter'], _trained_tensors(model)
     wrong = own.keys() ^ adapter.keys() | {k for k in own.keys() & adapter.keys() if own[k].shape != adapter[k].shape}
     if wrong: raise UserError(f"{path}: its adapter is not this model's, for instance {sorted(wrong)[0]}; "
                               'use the ranks and layers that it was made with')

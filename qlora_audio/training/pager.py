@@ -131,6 +131,7 @@ class PageCache:
 # %% ../../nbs/5_training/25_pager.ipynb #8c58b29f
 def _sweep(pager, pages:list, write:bool): # → page, its memory
     "Each page while the next one is on its way"
+    pager.settle()
     coming = pager.prefetch(pages[0]) if pages else None
     for i, page in enumerate(pages):
         if coming: coming.result()
@@ -150,6 +151,7 @@ class Pager(PageCache):
         super().__init__(store)
         self.budget = budget
         self.count = 0 # pages in all
+        self.coming = None # the thread's last task
         self.worker = concurrent.futures.ThreadPoolExecutor(1)
 
     @property
@@ -164,7 +166,11 @@ class Pager(PageCache):
         "A page that is there becomes the most recently used; one that is not is brought in by the thread"
         if page in self.resident: return self.resident.move_to_end(page)
         self.store.mark()
-        return self.worker.submit(self.bring_in, page, self.slots, pinned)
+        self.coming = self.worker.submit(self.bring_in, page, self.slots, pinned)
+        return self.coming
+    def settle(self):
+        "Wait for what a sweep that was cut off has left to the thread"
+        if self.coming: concurrent.futures.wait([self.coming])
     def sweep(self,
         pages:list[int], # in the order of their use
         write:bool=True, # they will be changed
@@ -173,6 +179,7 @@ class Pager(PageCache):
         return _sweep(self, pages, write)
     def shrink(self, slots:int): # pages that may stay
         "Write out what is too much and give its memory back"
+        self.settle()
         if len(self.resident) <= slots: return
         self.store.reserve(self.count)
         self.store.mark()

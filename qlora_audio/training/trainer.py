@@ -89,17 +89,26 @@ class SetEpoch(TrainerCallback):
 
 # %% ../../nbs/5_training/31_trainer.ipynb #b6efea8f
 class SeededRows(list):
-    "Rows (each with seed, number and epoch) that set torch's CPU generator and Python's as each is handed out"
+    "Rows that set torch's CPU generator and Python's as each is handed out, in turn or by its index"
     at = '' # the row that was handed out last, for errors
     collator = None # is told the epoch of each row, if it has set_epoch
-    def __iter__(self):
-        tell_epoch = getattr(self.collator, 'set_epoch', None)
-        for row, seed, i, epoch in super().__iter__():
-            torch.default_generator.manual_seed(seed)
-            random.seed(seed)
-            if tell_epoch: tell_epoch(epoch)
-            self.at = row_name(row, i) if isinstance(row, dict) else f'row {i + 1}'
-            yield row
+    def __init__(self,
+        rows=(), # each with seed, number and epoch
+    ):
+        rows = list(rows)
+        super().__init__(row for row, *_ in rows)
+        self.row_keys = [key for _, *key in rows] # seed, number and epoch of each
+
+    def __iter__(self): return (self[i] for i in range(len(self)))
+    def __getitem__(self, i):
+        if isinstance(i, slice): return [self[k] for k in range(*i.indices(len(self)))]
+        row = super().__getitem__(i)
+        seed, number, epoch = self.row_keys[i]
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        if tell_epoch := getattr(self.collator, 'set_epoch', None): tell_epoch(epoch)
+        self.at = row_name(row, number) if isinstance(row, dict) else f'row {number + 1}'
+        return row
 
 class SeededCollator:
     "A collator whose random numbers depend on (seed, epoch, row) alone; `rows` in its batch says which rows they are"
@@ -319,13 +328,14 @@ class SkipStep(TrainerCallback):
         self.skipped = 0 # steps left out so far
         self.in_a_row = [] # step and rows of those since the last good one
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+    def on_pre_optimizer_step(self, args, state, control, model=None, optimizer=None, **kwargs):
         params = [p for p in model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in params])
         if bool(torch.isfinite(norm.full_tensor() if hasattr(norm, 'full_tensor') else norm)):
             self.in_a_row = []
             return
-        for p in params: p.grad = None
+        if getattr(optimizer, 'scaler', None) is None: # that of fp16 must see them: it lowers its scale, and leaves out
+            for p in params: p.grad = None
         self.skipped += 1
         self.in_a_row.append(dict(step=state.global_step + 1, rows=self.rows))
         print(f'step {state.global_step + 1}: the loss or its gradient is not finite; '
@@ -442,7 +452,7 @@ def _set_best_metric(args):
         args.metric_for_best_model = args.metric_for_best_model or 'wer'
         if args.eval_strategy == 'no': args.eval_strategy = args.save_strategy
     if args.metric_for_best_model and args.greater_is_better is None: # transformers takes all but a loss for a score
-        args.greater_is_better = args.metric_for_best_model.removeprefix('eval_') in ('rtfx', 'tokens_per_second')
+        args.greater_is_better = not {'loss', 'wer', 'cer'} & set(args.metric_for_best_model.split('_'))
 
 # %% ../../nbs/5_training/31_trainer.ipynb #slowbf02
 def _warn_slow_bfloat16(args):
@@ -583,7 +593,7 @@ def _transcripts(trainer, rows:list) -> dict:
     seconds = time.time() - start
     tokenizer = getattr(getattr(trainer.model, 'processor', None), 'tokenizer', None)
     tokens = sum(len(tokenizer(t).input_ids) if tokenizer else len(t.split()) for t in texts)
-    return dict(texts=texts, references=[r['text'] for r in rows], audio=sum(r.get('duration', 0.) for r in rows),
+    return dict(texts=texts, references=[r['text'] for r in rows], audio=sum(row_seconds(rows)),
                 tokens=tokens, seconds=seconds)
 
 # %% ../../nbs/5_training/31_trainer.ipynb #43938fa3
@@ -592,7 +602,7 @@ def combine_evaluations(
 ) -> dict: # loss; wer, cer, both normalized, rtfx, tokens_per_second
     "Loss and error rates over all processes"
     def total(k): return sum(p.get(k, 0) for p in parts)
-    metrics = dict(loss=total('loss') / max(total('labels'), 1))
+    metrics = dict(loss=total('loss') / total('labels') if total('labels') else math.nan)
     if not any('texts' in p for p in parts): return metrics
     references = [t for p in parts for t in p.get('references', [])]
     rates = error_rates(references, [t for p in parts for t in p.get('texts', [])])
@@ -610,8 +620,10 @@ def _heard_order(data, world:int) -> list: # of indices
     order = _by_length(data)
     return [i for rank in range(world) for i in order[rank::world]]
 
-def _some_rows(data, args, at_once:int=32): # yields lists of rows
-    "The share of this process, a few batches at a time: the shortest first where rows have numbers"
+def _some_rows(data, args): # yields lists of rows
+    "The share of this process, whole batches, about 32 rows at a time: the shortest first where rows have numbers"
+    size = args.per_device_eval_batch_size
+    at_once = max(1, 32 // size) * size
     if is_stream(data):
         share = itertools.islice(data, args.process_index, None, args.world_size)
         while rows := list(itertools.islice(share, at_once)): yield [decoded_row(r) for r in rows]
@@ -629,18 +641,22 @@ def _added(parts:list) -> dict: # of one process
 
 def _own_metrics(trainer, parts:list) -> dict:
     "What `compute_metrics` makes of all transcripts and references"
-    if trainer.compute_metrics is None: return {}
+    if trainer.compute_metrics is None or trainer.args.prediction_loss_only: return {}
     texts, references = ([t for p in parts for t in p.get(k, [])] for k in ('texts', 'references'))
     if not texts: raise UserError('compute_metrics: there are no transcripts; give rows with text, and transcribe=')
     return dict(trainer.compute_metrics(EvalPrediction(predictions=texts, label_ids=references)))
+
+def _check_some(data):
+    "`UserError` where there are no rows to evaluate"
+    if data is None or not is_stream(data) and not len(data): raise UserError(
+        'eval_dataset: there is none; give rows with audio and text')
 
 def evaluate_rows(
     trainer, # with plain, its collator, and transcribe
     data, # rows by index
 ) -> dict: # loss; wer, cer, both normalized, rtfx, tokens_per_second
     "Loss and greedy transcripts of every row; call it in all processes"
-    if data is None or not is_stream(data) and not len(data): raise UserError(
-        'eval_dataset: there is none; give rows with audio and text')
+    _check_some(data)
     parts = []
     was_training = trainer.model.training
     trainer.model.eval()
@@ -650,6 +666,8 @@ def evaluate_rows(
                 parts.append(_mean_loss(trainer, rows) | _transcripts(trainer, rows))
     finally: trainer.model.train(was_training)
     parts = gather_object([_added(parts)])
+    if not any(parts): raise UserError(
+        'eval_dataset: its stream gives no rows; give one that can be read again, such as a datasets.IterableDataset')
     trainer.heard = [pair for p in parts for pair in zip(p.get('references', []), p.get('texts', []))]
     return combine_evaluations(parts) | _own_metrics(trainer, parts)
 
@@ -669,14 +687,22 @@ def examples_table(
 # %% ../../nbs/5_training/31_trainer.ipynb #512235da
 RESUME = 'resume_from_checkpoint=True (--resume)' # what errors say
 
+def _column_names(data) -> set:
+    "Of a table, or of the first row of a list"
+    first = next(iter(data), None) if isinstance(data, (list, tuple)) else None
+    if isinstance(first, dict): return set(first)
+    return set(getattr(data, 'column_names', None) or ())
+
 def data_sum(
-    data, # from load_speech; others are not looked at
+    data, # a table or a list of rows; others are not looked at
 ) -> str|None: # 64 hexadecimal digits
     "SHA-256 of the texts and lengths"
-    columns = set(getattr(data, 'column_names', None) or ())
+    columns = _column_names(data)
     if is_stream(data) or 'text' not in columns or not {'duration', 'audio'} & columns: return None
+    listed = isinstance(data, (list, tuple))
+    texts = [row.get('text') for row in data] if listed else column(data, 'text')
     digest = hashlib.sha256()
-    for text, seconds in zip(column(data, 'text'), row_seconds(data)):
+    for text, seconds in zip(texts, row_seconds(data)):
         digest.update(f'{text}\0{seconds:.3f}\0'.encode(errors='surrogatepass'))
     return digest.hexdigest()
 
@@ -698,7 +724,8 @@ def _run_facts(trainer) -> dict: # the content of run.json
                 examples=None if is_stream(data) else len(data), learning_rate=a.learning_rate,
                 weight_decay=a.weight_decay, warmup_steps=a.warmup_steps, optim_budget=a.optim_budget,
                 lr_scheduler_type=str(getattr(a.lr_scheduler_type, 'value', a.lr_scheduler_type)),
-                optim=str(getattr(a.optim, 'value', a.optim)), max_grad_norm=a.max_grad_norm,
+                optim=str(getattr(a.optim, 'value', a.optim)), optim_args=a.optim_args, max_grad_norm=a.max_grad_norm,
+                lr_scheduler_kwargs=a.lr_scheduler_kwargs, dataloader_drop_last=a.dataloader_drop_last,
                 adam_beta1=a.adam_beta1, adam_beta2=a.adam_beta2, adam_epsilon=a.adam_epsilon,
                 data=trainer.data_sum, **_model_facts(trainer))
     stream = trainer.set_epoch.sampler if is_stream(data) else None
@@ -831,6 +858,7 @@ def _restore_facts(trainer, checkpoint:Path):
     facts = _read_facts(checkpoint/'run.json', trainer.args)
     now = _run_facts(trainer)['same']
     for name, was in facts['same'].items():
+        if name == 'data' and was is None: continue # rows of a kind that is not looked at, or that was not once
         if name == 'data' and now[name] != was: raise UserError(
             f'data: the texts or lengths are not those that {checkpoint.name} was made with; '
             'put them back, or start in another folder')
@@ -853,8 +881,9 @@ def _restore_facts(trainer, checkpoint:Path):
 class _ChangedRows(SeededRows):
     "Rows whose sound is changed as each is handed out"
     augment = None
-    def __iter__(self):
-        for row in super().__iter__(): yield self.changed(row)
+    def __getitem__(self, i):
+        found = super().__getitem__(i)
+        return found if isinstance(i, slice) else self.changed(found)
 
     def changed(self, row):
         row = with_sound(row, 16_000) if isinstance(row, dict) else row
@@ -871,8 +900,8 @@ class _ChangedFirst:
     def __init__(self, collator, augment): self.collator, self.augment = collator, augment
     def set_epoch(self, epoch:int): getattr(self.collator, 'set_epoch', lambda _: None)(epoch)
     def __call__(self, rows):
-        seeded = list.__iter__(rows) if isinstance(rows, SeededRows) else ((r, 0, i, 0) for i, r in enumerate(rows))
-        changed = _ChangedRows(seeded)
+        if not isinstance(rows, SeededRows): rows = SeededRows((row, 0, i, 0) for i, row in enumerate(rows))
+        changed = _ChangedRows((row, *key) for row, key in zip(list.__iter__(rows), rows.row_keys))
         changed.augment = self.augment
         changed.collator = self.collator
         return self.collator(changed)
@@ -927,6 +956,9 @@ def _check_rows(data, args:QLoRAArguments):
         'dataloader_num_workers: a stream of rows has one reader here; give 0')
     if args.max_steps < 1: raise UserError(
         'max_steps: a stream has no length to count epochs by; give max_steps, a number of optimizer steps')
+    if args.ignore_data_skip: raise UserError(
+        'ignore_data_skip: a stream is read from its beginning, so a resumed run passes over what it has seen; '
+        'leave it out')
     if args.max_seconds is not None: raise UserError(
         'max_seconds: the rows of a stream come by their number, not by their length; give batch_size alone')
     return keep_encoded(data)
@@ -1096,6 +1128,7 @@ class QLoRATrainer(MicrobatchTrainer):
         if isinstance(eval_dataset, dict) and 'train' not in eval_dataset and not hasattr(eval_dataset, 'column_names'):
             raise UserError('eval_dataset: a dictionary of datasets; give one, and evaluate the others with evaluate()')
         train_dataset, eval_dataset = _check_rows(train_dataset, args), keep_encoded(eval_dataset)
+        if args.eval_strategy != 'no': _check_some(eval_dataset)
         args = _step_arguments(args)
         _set_up(self, model, args, data_collator, augment, transcribe, processing_class)
         with _counts_as_adapted(model):
@@ -1141,6 +1174,11 @@ class QLoRATrainer(MicrobatchTrainer):
     def _load_rng_state(self, checkpoint): _readable(checkpoint, super()._load_rng_state)
     def _load_from_checkpoint(self, checkpoint, model=None):
         load_trainable(model or self.model, Path(checkpoint)/'weights.safetensors')
+    def _determine_best_metric(self, metrics, trial):
+        "The best of the steps that are saved: what is in no checkpoint could not be loaded"
+        unsaved = self.args.save_strategy in ('steps', 'epoch') and not self.control.should_save
+        return False if unsaved else super()._determine_best_metric(metrics, trial)
+
     def _load_best_model(self):
         best = _best_checkpoint(self)
         if best.exists(): return self._load_from_checkpoint(best)
