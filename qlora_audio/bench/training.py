@@ -33,7 +33,7 @@ from ..sound.corpora import find_loader, load_speech, parse_spec
 from ..models.audio_text import AudioTextModel
 from ..models.quantize import NF4Config, quantize_model
 from ..models.released import load_model
-from ..training.attention import attend_with
+from ..models.attention import attend_with
 from ..training.loop import batches_by_length, optimizer_step
 from ..training.losses import chunked_loss
 from ..training.trainer import Progress, QLoRAArguments, QLoRATrainer
