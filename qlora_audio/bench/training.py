@@ -344,7 +344,8 @@ def run_step(args):
     if args.threads: torch.set_num_threads(args.threads)
     settings = dict(language=args.language) if args.language else {}
     found = bench_step(args.base, args.data, args.split, args.only, args.dtypes, args.rounds,
-                       batch_size=args.batch_size, r=args.r, lora_dropout=args.lora_dropout, window=args.window, **settings)
+                       batch_size=args.batch_size, r=args.r, lora_dropout=args.lora_dropout, window=args.window,
+                       **settings)
     print(f'torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads; '
           f'{args.rounds} rounds in turn; dropout {args.lora_dropout:g}; {args.window} windows')
     print(step_table(found))
