@@ -22,6 +22,7 @@ from ..models.families import ready_for_adapters
 from ..models.quantize import NF4Config, quantize_model
 from ..tools.plan import plan, Plan, units_of
 from ..tools.trace import checkpoint, listener, model_class, own_window, ragged, Setup, skeleton
+from ..models.attention import attend_with
 from ..training.losses import chunked_loss
 
 # %% ../../nbs/9_proofs/60_memory.ipynb #6d39823a
@@ -101,7 +102,7 @@ def compare(
     batch = real_batch(model, batch_size, seconds, text, shorten)
     update = torch.optim.AdamW([q for q in model.parameters() if q.requires_grad])
     def step():
-        with chunked_loss(model):
+        with chunked_loss(model), attend_with(model):
             for _ in range(p.options['pieces']): model(**batch).loss.backward()
         update.step()
         update.zero_grad()

@@ -11,6 +11,9 @@ __all__ = ['C_TILES', 'C_HEADS', 'C_SCORES', 'C_ATTEND', 'C_ATTEND_BACK', 'atten
 import contextlib
 import ctypes
 import functools
+import inspect
+import re
+import sys
 import warnings
 import torch
 import torch.nn.functional as F
@@ -19,7 +22,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from ..bits.kernels import C_BYTES, C_LOOKUP, KINDS, c_library, compile_c, shortest_seconds
-from ..bits.linear import first_derivative
+from ..bits.linear import first_derivative, workspace
 from ..errors import UserError
 
 # %% ../../nbs/5_training/28_attention.ipynb #f530b896
@@ -205,7 +208,7 @@ static void score(const Attention *a, int64_t task, int64_t first, int64_t rows,
     multiply(q, kt, p, rows, a->channels, wide, 0);
     for (int64_t t = 0; t < rows; t++) {
         float *x = p.at + t * p.row;
-        int64_t seen = a->causal ? first + t + 1 : keys;
+        int64_t seen = seen_by(a, first + t, 1);
         for (int64_t i = 0; i < seen; i++) x[i] *= a->scale;
         for (int64_t i = seen; i < wide; i++) x[i] = -INFINITY;
         if (!a->mask.at) continue;
@@ -363,14 +366,34 @@ def _run(
         **given, **sizes, stats=stats.data_ptr(), scale=scale, kind=KINDS[q.dtype], causal=causal,
         mask_kind=0 if mask is None else _MASK_KINDS[mask.dtype], threads=torch.get_num_threads())
     size = lib.work_size(ctypes.byref(about), back)
-    work = torch.empty(about.threads * size, dtype=torch.float32, device='cpu')
+    work = torch.empty(about.threads * size, dtype=torch.float32, device=q.device)
     about.work = work.data_ptr()
-    (lib.attend_back if back else lib.attend)(ctypes.byref(about))
+    if not q.is_meta: (lib.attend_back if back else lib.attend)(ctypes.byref(about))
 
 # %% ../../nbs/5_training/28_attention.ipynb #att00012
 def _with_rows(t:Tensor) -> Tensor:
     "t, its last dimension contiguous"
     return t if t.stride(-1) == 1 or t.shape[-1] == 1 else t.contiguous()
+
+def _is_plain(t:Tensor) -> bool:
+    "Whether C finds at t's address what torch would read: no subclass without memory, no sign yet to be changed"
+    on_cpu = t.device.type == 'cpu' or t.is_meta and workspace.takes_meta # a plan, which computes nothing
+    return type(t) in (Tensor, nn.Parameter) and on_cpu and not t.is_neg()
+
+def _check_inputs(q, k, v, mask):
+    "`UserError` unless C may read these by the sizes of q (B, H, T, D) and k (B, H, S, D)"
+    if q.dtype not in KINDS or not all(_is_plain(t) and t.dtype == q.dtype for t in (q, k, v)):
+        raise UserError(f'q, k, v: {q.dtype}, {k.dtype} and {v.dtype} on {q.device}, {k.device} and {v.device}; '
+                        'give float32, bfloat16 or float16 on the CPU, one for all three')
+    wanted = *q.shape[:2], k.shape[2], q.shape[3]
+    if not k.shape == v.shape == wanted or not k.shape[2]:
+        raise UserError(f'k, v: {tuple(k.shape)} and {tuple(v.shape)} for q {tuple(q.shape)}; give '
+                        '(B, H, S, D), with B, H and D of q and at least one key')
+    if mask is None: return
+    wanted = *q.shape[:3], k.shape[2]
+    if mask.shape != wanted or mask.dtype not in _MASK_KINDS or not _is_plain(mask):
+        raise UserError(f'mask: {mask.dtype} {tuple(mask.shape)} on {mask.device}; expand it to {wanted}, '
+                        'as bool or as numbers to be added, on the CPU')
 
 def c_attend(lib, q, k, v, mask, causal, scale):
     "`attention_reference`'s output in C, its positions before its heads in memory; and what the backward pass needs"
@@ -382,7 +405,7 @@ def c_attend(lib, q, k, v, mask, causal, scale):
 
 def c_attend_back(lib, grad, q, k, v, mask, out, stats, causal, scale):
     "`attention_gradients_reference` in C"
-    grads = [torch.empty_like(t) for t in (q, k, v)]
+    grads = [_with_rows(torch.empty_like(t)) for t in (q, k, v)] # of an overlapping view, empty_like turns rows about
     written = dict(zip(('grad_q', 'grad_k', 'grad_v'), grads))
     _run(lib, True, causal, scale, stats, q=q, k=k, v=v, mask=mask, out=out, grad=grad, **written)
     return grads
@@ -461,6 +484,7 @@ class TiledAttention(torch.autograd.Function):
     ) -> Tensor: # (B, H, T, D)
         if attention_library() is None:
             raise UserError('TiledAttention: there are no compiled kernels here; attend by tiled_sdpa, or by torch')
+        _check_inputs(q, k, v, mask)
         q, k, v = (_with_rows(t) for t in (q, k, v))
         mask = None if mask is None else _with_rows(mask)
         out, stats = c_attend(attention_library(), q, k, v, mask, causal, scale)
@@ -480,11 +504,13 @@ class TiledAttention(torch.autograd.Function):
 # %% ../../nbs/5_training/28_attention.ipynb #480744a0
 def _can_be_tiled(query:Tensor, key:Tensor, value:Tensor) -> bool:
     "Whether `TiledAttention` takes these, and is the faster way"
-    if query.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing(): return False
-    if query.dtype not in KINDS or not query.dtype == key.dtype == value.dtype: return False
+    if torch.compiler.is_compiling() or torch.jit.is_tracing(): return False
+    if query.dtype not in KINDS: return False
+    if not all(_is_plain(t) and t.dtype == query.dtype for t in (query, key, value)): return False
     if torch.is_autocast_enabled('cpu') and query.dtype == torch.float32: return False # torch goes on in 16 bits
-    if query.shape[2] < TiledAttention.fewest_queries or not key.shape[2] or not len(query): return False
-    if query.shape[-1] != value.shape[-1] or not len(query) == len(key) == len(value): return False # torch broadcasts
+    if query.shape[2] < TiledAttention.fewest_queries or not query.numel() or not key.numel(): return False
+    if key.shape != value.shape or query.shape[1] % key.shape[1]: return False
+    if len(query) != len(key) or query.shape[3] != key.shape[3]: return False # torch broadcasts, or says what is wrong
     return attention_library() is not None
 
 def tiled_sdpa(
@@ -505,7 +531,7 @@ def tiled_sdpa(
     masked = attention_mask is not None
     special = dropout or position_bias is not None or kwargs.get('softcap') is not None
     special = special or masked and (attention_mask.requires_grad or attention_mask.dim() != 4
-                                     or attention_mask.dtype not in _MASK_KINDS)
+                                     or attention_mask.dtype not in _MASK_KINDS or not _is_plain(attention_mask))
     if special or not _can_be_tiled(query, key, value) or causal and query.shape[2] != key.shape[2]:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling,
                                       is_causal=is_causal, position_bias=position_bias, **kwargs)
@@ -518,15 +544,25 @@ def tiled_sdpa(
 AttentionInterface.register('tiled_sdpa', tiled_sdpa)
 AttentionMaskInterface.register('tiled_sdpa', sdpa_mask)
 
+@functools.cache
+def _asks_for_sdpa(name:str) -> bool: # of a Python module
+    "Whether its code goes another way where a config's attention has another name than 'sdpa'"
+    try: source = inspect.getsource(sys.modules[name])
+    except (KeyError, OSError, TypeError): return False
+    return re.search(r'''_attn_implementation\s*(==|!=|(not )?in)\s[^\n]*["']sdpa["']''', source) is not None
+
 @contextlib.contextmanager
 def attend_with(
     model:nn.Module, # of transformers, or with parts that are
     how:str='tiled_sdpa', # name of a function in `AttentionInterface`
 ):
     "While this lasts, whatever attends by 'sdpa' does it by `how`"
-    configs = {id(config): config for m in model.modules() if (config := getattr(m, 'config', None)) is not None}
-    configs = [c for c in configs.values() if getattr(c, '_attn_implementation', None) == 'sdpa']
-    for c in configs: c._attn_implementation = {'': how} # of itself, not of the configs in it
-    try: yield
+    owners = [m for m in model.modules() if getattr(getattr(m, 'config', None), '_attn_implementation', None) == 'sdpa']
+    asking = {id(m.config) for m in owners if _asks_for_sdpa(type(m).__module__)}
+    configs = {id(m.config): m.config for m in owners if id(m.config) not in asking}
+    try: # `_attn_implementation` itself would change the configs in these, too
+        for c in configs.values(): c._attn_implementation_internal = how
+        yield
     finally:
-        for c in configs: c._attn_implementation = {'': 'sdpa'}
+        for c in configs.values():
+            if c._attn_implementation == how: c._attn_implementation_internal = 'sdpa'

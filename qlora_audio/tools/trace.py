@@ -35,6 +35,7 @@ from ..models.encoders import encoder_adapter, encoder_frames, shortest_input
 from ..models.families import is_classifier
 from ..models.quantize import NF4Config, put_skeletons, quantization_plan
 from ..models.whisper import WhisperForConditionalGeneration
+from ..models.attention import attend_with, attention_library
 from ..training.losses import LOGITS, chunked_head, chunked_loss
 from ..training.optim import page_capacity
 
@@ -437,7 +438,8 @@ def trace(
     device:str='cuda', # whose kernels are followed
 ) -> Trace:
     "One forward and backward pass without numbers; what the base holds is not counted, the batch is"
-    for dtype in (torch.bfloat16, torch.float16): linear.product_dtype(dtype) # it tries real products, once
+    for dtype in (torch.bfloat16, torch.float16): linear.product_dtype(dtype) # it tries real products, once,
+    attention_library()                                                        # and so does this
     mode = Ghosts(_kind_in(model), copied_bytes) if device == 'cpu' else Ghosts(_kind_in(model))
     marks = _Marks(mode, model, names)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -446,7 +448,7 @@ def trace(
         for t in [*model.parameters(), *model.buffers()]: mode.note(t)
         start = mode.now[0]
         for t in batch.values(): mode.note(t)
-        with without_numbers(device), mode, chunked_loss(model): model(**batch).loss.backward()
+        with without_numbers(device), mode, chunked_loss(model), attend_with(model): model(**batch).loss.backward()
     finally:
         marks.remove()
         for h in handles: h.remove()
