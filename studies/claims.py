@@ -84,6 +84,36 @@ def half_of_frames():
     return [(claim, result, between(got, '%'), 'half-of-the-frames-trained')]
 
 
+def laptop():
+    "From recordings to an adapter, an epoch of Czech"
+    arms = 'own int8', 'theirs', 'theirs bfloat16'
+    ours, theirs, halves = (runs('laptop', corpus='fillets_cs', steps=95, arm=arm) for arm in arms)
+    if not (ours and theirs and halves):
+        return []
+    def ratios(than): return [mean(r['seconds'] for r in than) / r['seconds'] for r in ours]
+    def listed(found): return ' and '.join(f'{ratio:.1f}' for ratio in found)
+    result = f"{'yes' if min(ratios(theirs)) >= 20 else 'no'}: {listed(ratios(theirs))} times in their float32"
+    result += f', {listed(ratios(halves))} in bfloat16'
+    claim = 'an adapter 20 times as fast as with transformers, peft and bitsandbytes: whisper-base, Czech, two cores'
+    return [(claim, result, between(points(ours, theirs), 'points'), 'from-recordings-to-an-adapter-on-two-cores')]
+
+
+def together():
+    "Half of the frames and integers, against plain QLoRA; errors are capped"
+    study = import_module('together_released')
+    plain, longer, same = (runs('together_released', arm=arm) for arm in ('plain', 'together', 'together, same steps'))
+    if not (plain and longer and same):
+        return []
+    speed = study.faster(runs('together_released', kind='cost')[0])['together'][0]
+    got = more_errors(longer, plain)
+    where = 'what-won-alone-together'
+    claim = 'half of the frames and integers, with the steps that they leave time for, make fewer errors'
+    lines = [(f'{claim}: children, whisper-tiny.en', verdict(got, 0), between(got, '%'), where)]
+    got = more_errors(same, plain)
+    result = f'{verdict(got, 1)}: a step is {speed:.2f} times as fast'
+    return [*lines, ('the same in as many steps costs at most 1 % more errors', result, between(got, '%'), where)]
+
+
 def from_parts():
     "The speech LLM"
     aligned, fresh = (runs('parts', arm=arm, bits=4) for arm in ('aligned', 'fresh'))
@@ -147,7 +177,7 @@ def strategies():
 def table():
     "Markdown"
     out = ['| claim | result | 95 % | where |', '|---|---|---|---|']
-    released = four_bits() + windows() + half_of_frames() + from_parts() + ranks() + gates()
+    released = [*laptop(), *four_bits(), *windows(), *half_of_frames(), *together(), *from_parts(), *ranks(), *gates()]
     for claim, result, interval, where in released + strategies():
         link = where if '#' in where else f'#{where}'
         out.append(f'| {claim} | {result} | {interval} | [runs]({link}) |')

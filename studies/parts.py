@@ -11,7 +11,8 @@ not in the training part.
 
 Arms. `fresh`: projector and LoRA of rank 16 in the decoder learn by the loss of the text, from the start. `aligned`:
 the projector is aligned first (`align_fusion`), then the same. `projector`: aligned first, then the projector alone by
-the loss of the text. `tokens`: what the audio tokens spell after the alignment, without a decoder.
+the loss of the text. `encoder too`: `aligned` with LoRA of rank 16 in the encoder as well. `tokens`: what the audio
+tokens spell after the alignment, without a decoder.
 
 Evidence. A row keeps the loss of every step, word errors of each utterance, and seconds of both parts. A run is a
 process of its own. The settings were fixed after trials with other code on the same recordings, not tuned for an arm.
@@ -33,7 +34,7 @@ from qlora_audio.training.align import align_fusion, transcribe_without_decoder
 from qlora_audio.training.loop import finetune
 
 RESULTS = Path(__file__).with_suffix('.jsonl')
-ARMS = ('aligned', 'fresh', 'projector')
+ARMS = ('aligned', 'fresh', 'projector', 'encoder too')
 ALIGNING = dict(steps=600, batch_size=16, lr=2e-3)
 STEPS, BATCH, LR = 100, 8, 1e-3
 PROMPT = dict(before='Speech: ', after='\nText:')
@@ -53,7 +54,7 @@ def rows_of(folder):
     return train, part('speechocean762_child', 'test')
 
 
-def make_model(models, bits, seed, projector_only):
+def make_model(models, bits, seed, arm):
     "Encoder and decoder with a projector that knows nothing, and what is trained"
     torch.manual_seed(seed)
     quantize = NF4Config(skip_modules=['fusion']) if bits == 4 else None
@@ -62,12 +63,13 @@ def make_model(models, bits, seed, projector_only):
         fusion_options=dict(k=8, hidden_dim=1024), dtype=torch.float32)
     model.processor.before = PROMPT['before']
     model.processor.after = PROMPT['after']
-    if projector_only:
+    if arm == 'projector':
         model.requires_grad_(False)
         model.fusion.requires_grad_(True)
         return model
+    ranks = dict(decoder=16, encoder=16) if arm == 'encoder too' else dict(decoder=16)
     return add_lora(model, LoRAConfig(
-        r=16, lora_alpha=32, lora_dropout=0., target_modules=dict(decoder=16), modules_to_save=['fusion']))
+        r=16, lora_alpha=32, lora_dropout=0., target_modules=ranks, modules_to_save=['fusion']))
 
 
 def one(models, folder, arm, bits, seed, steps, threads):
@@ -75,7 +77,7 @@ def one(models, folder, arm, bits, seed, steps, threads):
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(threads)
     train, test = rows_of(folder)
-    model = make_model(models, bits, seed, arm == 'projector')
+    model = make_model(models, bits, seed, arm)
     collator = SpeechCollator(model.processor, model.num_audio_tokens)
     made = {}
     if arm != 'fresh':

@@ -33,7 +33,7 @@ from ..sound.corpora import find_loader, load_speech, parse_spec
 from ..models.audio_text import AudioTextModel
 from ..models.quantize import NF4Config, quantize_model
 from ..models.released import load_model
-from ..training.attention import attend_with
+from ..models.attention import attend_with
 from ..training.loop import batches_by_length, optimizer_step
 from ..training.losses import chunked_loss
 from ..training.trainer import Progress, QLoRAArguments, QLoRATrainer
@@ -227,10 +227,11 @@ class Stepper:
         batch_size:int=8,
         r:int=16, # rank
         lora_dropout:float=0., # on the adapters' input
+        window:str='own', # of load_model
         seed:int=0, # of the batches' order and of A
         **settings, # of load_model, such as language
     ):
-        speech = load_model(base, _quantization(kind, dtype), dtype=dtype, window='own', **settings)
+        speech = load_model(base, _quantization(kind, dtype), dtype=dtype, window=window, **settings)
         torch.manual_seed(seed)
         own = kind in ('ours', 'int8', 'lora')
         config = dict(r=r, lora_alpha=2 * r, lora_dropout=lora_dropout)
@@ -343,7 +344,8 @@ def run_step(args):
     if args.threads: torch.set_num_threads(args.threads)
     settings = dict(language=args.language) if args.language else {}
     found = bench_step(args.base, args.data, args.split, args.only, args.dtypes, args.rounds,
-                       batch_size=args.batch_size, r=args.r, lora_dropout=args.lora_dropout, **settings)
+                       batch_size=args.batch_size, r=args.r, lora_dropout=args.lora_dropout, window=args.window,
+                       **settings)
     print(f'torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads; '
-          f'{args.rounds} rounds in turn; dropout {args.lora_dropout:g}')
+          f'{args.rounds} rounds in turn; dropout {args.lora_dropout:g}; {args.window} windows')
     print(step_table(found))

@@ -34,7 +34,7 @@ from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, decode_files, decode_sources, is_encoded
 from .encoders import ENCODERS, encode, encoder_adapter, encoder_frames, encoder_of
 from .fusion import fusion_options, hearing_modules, make_fusion
-from ..training.attention import attend_with
+from .attention import attend_with
 
 # %% ../../nbs/4_models/19_audio_text.ipynb #d5a42aec
 def is_several(

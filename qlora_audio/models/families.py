@@ -28,7 +28,7 @@ from ..adapters.modalities import register_family as register_modalities
 from ..sound.audio import float_samples, load_audio, Mono, quiet_bands, resample
 from ..sound.batches import pad_last
 from ..sound.corpora import decode_audio, is_encoded
-from ..training.attention import attend_with
+from .attention import attend_with
 from qlora_audio.models.audio_text import (
     array_and_rate, AudioTextModel, is_several, limit_told, load_checked, row_name, SpeechCollator, text_of,
     token_limit, unfinished, with_sound,

@@ -20,7 +20,7 @@ from ..sound.corpora import decode_audio, is_encoded
 from ..sound.tables import Fault, shown
 from .audio_text import array_and_rate, limit_told
 from .families import sample_problem
-from ..training.attention import attend_with
+from .attention import attend_with
 
 # %% ../../nbs/4_models/24_transcribe.ipynb #f2be871c
 def frame_levels(

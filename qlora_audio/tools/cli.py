@@ -251,6 +251,7 @@ COMMANDS['bench-step'] = (
         base=dict(required=True, help='folder or Hub id of a model with a loss'),
         data=dict(required=True, help=DATA_HELP), split=dict(default='train', help='which part of the data'),
         language=_BASE['language'],
+        window=dict(choices=('full', 'own'), default='own', help='of a Whisper: 30 seconds, or the recordings alone'),
         only=dict(nargs='*', choices=STEP_KINDS, default=STEP_KINDS, help='which of them; all if none is named'),
         dtypes=dict(nargs='*', choices=('float32', 'bfloat16'), default=('float32', 'bfloat16'),
                     help='of what is not in 4 bits'),

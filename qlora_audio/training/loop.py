@@ -24,7 +24,7 @@ from ..sound.batches import is_stream, row_seconds, stream_batches
 from ..sound.corpora import is_encoded, keep_encoded
 from ..sound.metrics import word_error_rate
 from ..models.audio_text import limit_told, text_of, with_sound
-from .attention import attend_with
+from ..models.attention import attend_with
 from .losses import chunked_loss
 
 # %% ../../nbs/5_training/27_loop.ipynb #a0cdbf26

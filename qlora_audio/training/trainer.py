@@ -50,7 +50,7 @@ from ..sound.corpora import column, is_encoded, keep_encoded, MORE, skip_summary
 from ..sound.metrics import error_rates
 from ..models.audio_text import row_name, SpeechCollator, with_sound
 from ..models.quantize import native_bfloat16, require_input_grads
-from .attention import attend_with
+from ..models.attention import attend_with
 from .losses import chunked_loss
 from .checkpoints import CheckpointWriter, latest_valid_checkpoint, list_checkpoints
 from .checkpoints import load_trainable, save_trainable, verify_checkpoint

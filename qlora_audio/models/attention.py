@@ -51,8 +51,8 @@ def attention_gradients_reference(
     "The five products (Dao et al. 2022, appendix B.2)"
     out, p = attention_reference(q, k, v, mask, scale)
     row_sum = (grad * out).sum(-1, keepdim=True)                                                # (B, H, T, 1)
-    grad_scores = p * (grad @ v.mT - row_sum) * scale                                           # (B, H, T, S)
-    return grad_scores @ k, grad_scores.mT @ q, p.mT @ grad
+    grad_scores = p * (grad @ v.mT - row_sum)                                                   # (B, H, T, S)
+    return scale * (grad_scores @ k), scale * (grad_scores.mT @ q), p.mT @ grad
 
 # %% ../../nbs/5_training/28_attention.ipynb #att00001
 C_TILES = r'''
@@ -101,13 +101,13 @@ INLINE void tile(Matrix a, Matrix b, Matrix out, int64_t n, int add) {
     }
 }
 
-// The same for whole matrices, rows and columns in whole tiles: out has room for them
+// The same for whole matrices, rows and columns in whole tiles: out has room for them. A strip of b stays in the cache.
 static void multiply(Matrix a, Matrix b, Matrix out, int64_t rows, int64_t n, int64_t columns, int add) {
     for (int64_t j = 0; j < columns; j += COLUMNS)
         for (int64_t i = 0; i < rows; i += ROWS) {
             Matrix left = {a.at + i * a.row, a.row, a.column}, right = {b.at + j, b.row, 1};
             Matrix to = {out.at + i * out.row + j, out.row, 1};
-            if (add) tile(left, right, to, n, 1);
+            if (add) tile(left, right, to, n, 1);              // constants, so that each is a loop of its own
             else tile(left, right, to, n, 0);
         }
 }
@@ -281,7 +281,7 @@ void attend(const Attention *a) {
 
 # %% ../../nbs/5_training/28_attention.ipynb #att00009
 C_ATTEND_BACK = r'''
-// Scores to probabilities, and dp = G Vᵀ to the gradient of the scores
+// Scores to probabilities, and dp = G Vᵀ to scale times the gradient of the scores
 static void softmax_back(const Attention *a, const float *stats, float *p, float *dp, float row_sum, int64_t n) {
     for (int64_t i = 0; i < n; i += WIDTH) {
         vec e = exp_of(*(vec *)(p + i) - stats[0]) * stats[1];
@@ -470,7 +470,7 @@ def attention_library() -> ctypes.CDLL|None:
 # %% ../../nbs/5_training/28_attention.ipynb #06451337
 class TiledAttention(torch.autograd.Function):
     "Attention and its gradients on a CPU, a block of queries at a time"
-    fewest_queries = 8 # rows of a tile; for fewer torch's own is the faster way
+    fewest_queries = 8 # for fewer torch's own was the faster way
 
     @staticmethod
     def forward(ctx,
