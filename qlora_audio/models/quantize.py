@@ -726,7 +726,8 @@ class ReadWeight(ConversionOps):
         new.bias = layer.bias
         replace_module(model, name, new)
         if layer.transposed and weight.shape != new.weight.shape: return dict(weight=weight.T)
-        if weight.shape != new.weight.shape: return _note_misfit(model, f'{name}.weight', weight.shape, new.weight.shape)
+        if weight.shape != new.weight.shape:
+            return _note_misfit(model, f'{name}.weight', weight.shape, new.weight.shape)
         return dict(weight=weight.to(layer.weight_dtype))
 
 # %% ../../nbs/4_models/20_quantize.ipynb #9c1f26a0
