@@ -995,7 +995,8 @@ def _decoder_width(config:AudioTextConfig) -> int:
 
 def _positions(decoder, mask, given:dict) -> dict:
     "`position_ids` (B, L) where rows are padded on the left, as transformers' `generate` counts; {} where none are"
-    told = 'position_ids' in given or given.get('past_key_values') is not None
+    names = 'position_ids', 'cache', 'past_key_values' # the second is the third, in transformers from 5.24 on
+    told = any(given.get(name) is not None for name in names)
     takes = 'position_ids' in inspect.signature(decoder.forward).parameters
     if told or not takes or mask is None or mask.dim() != 2 or mask[:, 0].all(): return {}
     return dict(position_ids=(mask.long().cumsum(1) - 1).clamp_min(0))

@@ -6,10 +6,10 @@
 __all__ = ['TOLD', 'ENTRY_POINTS', 'ASK_TRANSCRIPT', 'ASK_TRANSLATION', 'SpeechSettings', 'language_code', 'is_classifier',
            'load_by_config', 'Family', 'register_family', 'known_model_types', 'family_of', 'SpeechModel',
            'sample_problem', 'to_wave', 'FamilyCollator', 'transcribe_batches', 'check_row', 'check_rows', 'greedy',
-           'tokenizer_of', 'on_model', 'end_tokens', 'new_tokens', 'Seq2SeqFamily', 'CanaryFamily', 'CohereFamily',
-           'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'learned_part', 'ChatFamily', 'OmniFamily',
-           'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters', 'ready_for_adapters', 'CTCFamily', 'labels_of',
-           'class_rates', 'with_new_head', 'ClassificationFamily', 'OwnFamily']
+           'tokenizer_of', 'on_model', 'end_tokens', 'new_tokens', 'Seq2SeqFamily', 'request_text', 'CanaryFamily',
+           'CohereFamily', 'conversation', 'answer_span', 'chat_turns', 'chat_texts', 'learned_part', 'ChatFamily',
+           'OmniFamily', 'Qwen3ASRFamily', 'VoxtralFamily', 'ctc_head', 'add_letters', 'ready_for_adapters',
+           'CTCFamily', 'labels_of', 'class_rates', 'with_new_head', 'ClassificationFamily', 'OwnFamily']
 
 # %% ../../nbs/4_models/21_families.ipynb #19550eea
 import base64, contextlib, copy, difflib, io, logging, warnings, zlib
@@ -625,6 +625,27 @@ def _known_codes(tokenizer) -> list:
     "Language codes of which a tokenizer has a token"
     return [code for code in LANGUAGES if f'<|{code}|>' in tokenizer.get_vocab()]
 
+class _WritesText:
+    "A processor whose chat template gives text, whatever it is asked for"
+    def __init__(self, processor):
+        self.processor = processor
+
+    def __getattr__(self, name):
+        return getattr(self.processor, name)
+
+    def apply_chat_template(self, turns, **options):
+        return self.processor.apply_chat_template(turns, **options | dict(tokenize=False))
+
+def request_text(
+    speech:SpeechModel,
+    **request, # of the processor's apply_transcription_request: languages, prompt
+) -> str:
+    "A transcription request as text, the sound still one token; older versions of transformers give only ids"
+    silence = np.zeros(speech.sampling_rate // 10, np.float32)
+    ask = type(speech.processor).apply_transcription_request
+    text, = ask(_WritesText(speech.processor), [silence], **request)
+    return text
+
 class CanaryFamily(Seq2SeqFamily):
     "NVIDIA's Canary: the prefix is written by the processor's chat template"
     not_told = ('prompt', 'question', 'system')
@@ -641,9 +662,7 @@ class CanaryFamily(Seq2SeqFamily):
     def prefix(self, speech):
         source = self._language(speech)
         target = 'en' if speech.settings.task == 'translate' else source
-        silence = np.zeros(speech.sampling_rate // 10, np.float32)
-        text, = speech.processor.apply_transcription_request(
-            [silence], source_language=source, target_language=target, tokenize=False)
+        text = request_text(speech, source_language=source, target_language=target)
         return tokenizer_of(speech.processor)(text, add_special_tokens=False).input_ids
 
 class CohereFamily(CanaryFamily):
@@ -825,11 +844,9 @@ class Qwen3ASRFamily(ChatFamily):
     def texts(self, speech, row, answer):
         if row.get('messages') or row.get('question') or speech.settings.question:
             return super().texts(speech, row, answer)
-        silence = np.zeros(speech.sampling_rate // 10, np.float32)
         system = row.get('system') or speech.settings.system or speech.settings.prompt
         try:
-            prompt, = speech.processor.apply_transcription_request(
-                [silence], language=speech.settings.language, prompt=system, tokenize=False)
+            prompt = request_text(speech, language=speech.settings.language, prompt=system)
         except ValueError as e:
             raise UserError(f'language: {speech.settings.language!r}: {e}') from None
         unknown = '' if speech.settings.language else f'language None{_ASR_TEXT}'
@@ -1084,6 +1101,21 @@ def class_rates(
 def _head_of(model_type:str) -> list: # names
     return ['classifier'] if model_type == 'audio-spectrogram-transformer' else ['projector', 'classifier']
 
+def _name_classes(
+    model:nn.Module, # a classifier; changed in place
+    labels:list, # names of classes
+):
+    "New names; for another number of classes a fresh last layer, too"
+    head = [m for m in model.classifier.modules() if isinstance(m, nn.Linear)][-1]
+    if head.out_features != len(labels):
+        head.out_features = len(labels)
+        head.weight = nn.Parameter(head.weight.new_empty(len(labels), head.in_features))
+        head.bias = nn.Parameter(head.bias.new_zeros(len(labels)))
+        model._init_weights(head)
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {c: i for i, c in enumerate(labels)}
+    model.num_labels = len(labels)
+
 def with_new_head(
     auto_class:str, # of transformers
     folder, # or a Hub id
@@ -1095,9 +1127,9 @@ def with_new_head(
     if 'quantization_config' in options:
         kept = [*options['quantization_config'].skip_modules, *_head_of(config.model_type)]
         options['quantization_config'] = replace(options['quantization_config'], skip_modules=kept)
-    ids = dict(id2label=dict(enumerate(labels)), label2id={c: i for i, c in enumerate(labels)})
-    auto = getattr(transformers, auto_class)
-    return auto.from_pretrained(folder, num_labels=len(labels), ignore_mismatched_sizes=True, **ids, **options)
+    model = getattr(transformers, auto_class).from_pretrained(folder, **options)
+    _name_classes(model, labels)
+    return model
 
 # %% ../../nbs/4_models/21_families.ipynb #38a4ae45
 class ClassificationFamily(Family):

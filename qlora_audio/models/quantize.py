@@ -659,6 +659,12 @@ def _note_problem(model, name:str, error:Exception) -> dict: # no tensor
     vars(model).setdefault('_load_problems', []).append(f'{name}: {what}')
     return {}
 
+def _note_misfit(model, name:str, was, now) -> dict: # no tensor
+    "The same, for a weight of another shape than its place"
+    what = f'{name} {tuple(was)}, not {tuple(now)} as in the config; give the config that it was saved with'
+    vars(model).setdefault('_load_problems', []).append(what)
+    return {}
+
 def _tell_problems(model):
     "`UserError` with what was noted"
     if problems := vars(model).pop('_load_problems', []):
@@ -680,6 +686,8 @@ class QuantizeWeight(ConversionOps):
         parent = name.rpartition('.')[0]
         layer = model.get_submodule(parent)
         if layer.transposed: weight = weight.T
+        shape = layer.out_features, layer.in_features
+        if weight.shape != shape: return _note_misfit(model, name, weight.shape, shape)
         try: nf4 = NF4Weight.quantize(weight, layer.blocksize, layer.double_quant)
         except (TypeError, ValueError) as e: return _note_problem(model, parent, e)
         layer.weight_dtype = self.hf_quantizer.dtype_in_file(weight.dtype)
@@ -706,19 +714,21 @@ class ReadWeight(ConversionOps):
                 return _note_problem(model, full_layer_name, error)
             return {k: t.to(layer.weight.dtype) for k, t in tensors.items()}
         if len(tensors) == 1 and tensors['weight'].is_floating_point():
-            return dict(weight=self.whole(name, layer, tensors['weight'], model))
+            return self.whole(name, layer, tensors['weight'], model)
         try: load_weight(layer, tensors, assign=True)
         except (KeyError, ValueError) as e: return _note_problem(model, full_layer_name, e)
         layer._is_hf_initialized = True
         return dict(weight=layer.weight)
 
-    def whole(self, name:str, layer:NF4Linear, weight:Tensor, model:nn.Module) -> Tensor:
+    def whole(self, name:str, layer:NF4Linear, weight:Tensor, model:nn.Module) -> dict: # name → tensor
         "A weight that is not in 4 bits, for an `nn.Linear` in the place of the layer"
         new = nn.Linear(layer.in_features, layer.out_features, False, device='meta', dtype=layer.weight_dtype)
         new.bias = layer.bias
         replace_module(model, name, new)
-        if layer.transposed and weight.shape != new.weight.shape: return weight.T
-        return weight.to(layer.weight_dtype)
+        if layer.transposed and weight.shape != new.weight.shape: return dict(weight=weight.T)
+        if weight.shape != new.weight.shape:
+            return _note_misfit(model, f'{name}.weight', weight.shape, new.weight.shape)
+        return dict(weight=weight.to(layer.weight_dtype))
 
 # %% ../../nbs/4_models/20_quantize.ipynb #9c1f26a0
 @functools.cache
@@ -750,6 +760,7 @@ class NF4Quantizer(HfQuantizer):
     serialized_names = {'weight': list(SERIALIZED)}
     quantized_element_size = 0.52 # bytes; what device_map='auto' counts with
     on_cpu, in_file, default = True, None, None # place; dtype that the config names; what is made of it
+    shapes = {} # name → shape by the config, of what stays as it is
     read = 0 # bytes of whole weights on the CPU since memory was given back
 
     def update_device_map(self, device_map):
@@ -774,11 +785,15 @@ class NF4Quantizer(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model, **kwargs):
         put_skeletons(model, self.quantization_config)
+        self.shapes = {n: p.shape for n, p in model.named_parameters() if not self.param_needs_quantization(model, n)}
         for m in model.modules(): # older versions of transformers cast whole weights to what is there
             if not isinstance(m, NF4Linear): continue
             m.weight = nn.Parameter(m.weight.to(m.weight_dtype), requires_grad=False)
 
     def _process_model_after_weight_loading(self, model, **kwargs):
+        for name, p in model.named_parameters(): # older versions of transformers take any shape where they quantize
+            shape = self.shapes.get(name, p.shape)
+            if p.shape != shape: _note_misfit(model, name, p.shape, shape)
         _tell_problems(model)
         give_back_memory()
         dtype = _as_dtype(model.config.dtype)

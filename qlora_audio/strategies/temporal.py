@@ -580,7 +580,8 @@ def _seat_tokens(model, input_ids, embeds):
 
 def _note_start(model, decoder, args, kwargs):
     "Forward pre-hook of the decoder: how many positions its cache holds"
-    past = kwargs.get('cache', kwargs.get('past_key_values')) # its name in transformers from 5.24 on, and before
+    names = 'cache', 'past_key_values', 'cache_params' # in transformers from 5.24 on; before, the last one is Mamba's
+    past = next((kwargs[name] for name in names if kwargs.get(name) is not None), None)
     heard = gates(model)
     try: start = 0 if past is None or not heard else past.get_seq_length()
     except ValueError: # Mamba's
