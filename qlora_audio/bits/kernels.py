@@ -395,7 +395,7 @@ def _compiled_in(folder:Path, source:str, compilers:tuple, flags:tuple) -> Path|
 def compile_c(
     source:str, # C
     compilers:tuple=('cc', 'gcc', 'clang'), # tried in this order, after `$CC`
-    flags:tuple=(), # after `FLAGS`
+    flags:tuple=(), # after FLAGS
 ) -> Path|None: # the shared library; None if no compiler could make it
     "Compile `source` for this processor, or find the library that was made from it before"
     compilers = os.environ.get('CC'), *compilers

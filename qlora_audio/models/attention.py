@@ -355,7 +355,7 @@ def _run(
     causal:bool, # whether query i sees keys up to i alone
     scale:float,
     stats:Tensor, # (B, H, T, 2) float32, contiguous: written to by the forward pass, read by the backward pass
-    **tensors, # by the names in `_TENSORS`, the last dimension contiguous; mask None or (B, H, T, S)
+    **tensors, # by the names in _TENSORS, the last dimension contiguous; mask None or (B, H, T, S)
 ):
     "`attend` or `attend_back` in C, into `out` or `grad_q`, `grad_k` and `grad_v`"
     q = tensors['q']
