@@ -455,7 +455,7 @@ def _load(path) -> ctypes.CDLL:
 
 @functools.cache
 def attention_library() -> ctypes.CDLL|None:
-    "The compiled functions; None where those of 47_kernels are not used, or where these are wrong or slower than torch"
+    "The compiled functions; None without those of 47_kernels, or where these are wrong or much slower than torch"
     if c_library() is None: return None # which has said why
     source = C_BYTES + C_LOOKUP + C_TILES + C_HEADS + C_SCORES + C_ATTEND + C_ATTEND_BACK
     try:
@@ -463,7 +463,7 @@ def attention_library() -> ctypes.CDLL|None:
         lib = path and _load(path)
         with torch.device('cpu'), torch.inference_mode(): # whatever torch's default device is
             if lib and attention_is_right(lib) and _is_fast(lib): return lib
-        why = f'{path} did not equal the reference, or was slower than torch'
+        why = f'{path} did not equal the reference, or took more than 1.5 times as long as torch'
     except (OSError, ValueError) as e: why = str(e)
     warnings.warn(f"attention runs by torch's operation, more slowly: {why}", stacklevel=2)
     return None

@@ -189,7 +189,7 @@ def load_model(
     processor = getattr(model, 'processor', None)
     if processor is None:
         processor = _load_processor(family, base, settings, trust_remote_code)
-    _check_window(window, processor)
+    _refuse_other_window(window, processor)
     speech = SpeechModel(model, processor, family, settings)
     if adapter:
         load_adapter(speech.model, adapter, strict=True, original=str(base))
@@ -201,7 +201,7 @@ def _family(config:dict, settings:SpeechSettings):
     architectures = config.get('architectures') if settings.labels is None else ['ForAudioClassification']
     return family_of(config['model_type'], architectures)
 
-def _check_window(window, processor):
+def _refuse_other_window(window, processor):
     "`UserError` where a model that was joined from parts is asked for another window than it has"
     fixed = getattr(processor, 'window', None)
     if window is not None and fixed in ('full', 'own') and window != fixed:

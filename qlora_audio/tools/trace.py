@@ -438,8 +438,8 @@ def trace(
     device:str='cuda', # whose kernels are followed
 ) -> Trace:
     "One forward and backward pass without numbers; what the base holds is not counted, the batch is"
-    for dtype in (torch.bfloat16, torch.float16): linear.product_dtype(dtype) # it tries real products, once,
-    attention_library()                                                        # and so does this
+    for dtype in (torch.bfloat16, torch.float16): linear.product_dtype(dtype) # it tries real products, once
+    if device == 'cpu': attention_library() # it tries real attention, once
     mode = Ghosts(_kind_in(model), copied_bytes) if device == 'cpu' else Ghosts(_kind_in(model))
     marks = _Marks(mode, model, names)
     trained = [p for p in model.parameters() if p.requires_grad]
